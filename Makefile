@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+# make help lists what there is. MODE=release|debug|asan|tsan|fuzz picks the kind of build,
+# OUT= the folder (build/$(MODE)).
+MODE ?= release
+OUT ?= build/$(MODE)
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSTEMD_UNIT_DIR ?= $(PREFIX)/lib/systemd/system
+SECONDS ?= 10
+VERSION := 0.1.0
+SOVERSION := 0
+
+BASE_SRC := $(sort $(wildcard base/*.c))
+PROTO_SRC := $(sort $(wildcard proto/*.c))
+CONFIG_SRC := $(sort $(wildcard config/*.c))
+ADAPTER_SRC := $(sort $(wildcard adapters/*.c adapters/nats/*.c))
+DAEMON_SRC := $(sort $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/pipeline/*.c)))
+CLIENT_SRC := $(sort $(wildcard client/*.c))
+CTL_SRC := $(sort $(wildcard client/eventbusctl/*.c))
+UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
+
+PKGS := libuv libprotobuf-c yaml-0.1 libsystemd openssl jansson
+ifneq ($(filter-out clean help fmt,$(or $(MAKECMDGOALS),all)),)
+MISSING := $(strip $(foreach p,$(PKGS) check,$(shell pkg-config --exists $(p) || echo $(p))))
+ifneq ($(MISSING),)
+$(error missing libraries: $(MISSING). On Debian: apt-get install libuv1-dev libprotobuf-c-dev libyaml-dev libsystemd-dev libssl-dev libjansson-dev check)
+endif
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef \
+	-Wcast-align -Wpointer-arith -Wwrite-strings
+CPPFLAGS += -D_GNU_SOURCE -DEVENTBUS_VERSION='"$(VERSION)"' -I. -I$(OUT)/gen \
+	$(shell pkg-config --cflags $(PKGS))
+CFLAGS_COMMON := -std=c11 -g $(WARN) -fPIC -fvisibility=hidden -pthread
+LDLIBS := $(shell pkg-config --libs $(PKGS)) -lnats -pthread -lm
+CLIENT_LIBS := $(shell pkg-config --libs libprotobuf-c openssl jansson) -pthread -lm
+CHECK_LIBS := $(shell pkg-config --libs check)
+
+ifeq ($(MODE),release)
+CFLAGS_MODE := -O2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+CPPFLAGS += -D_FORTIFY_SOURCE=2
+LDFLAGS += -Wl,-z,relro,-z,now,-z,noexecstack
+else ifeq ($(MODE),debug)
+CFLAGS_MODE := -O0
+else ifeq ($(MODE),asan)
+CFLAGS_MODE := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(MODE),tsan)
+CFLAGS_MODE := -O1 -fno-omit-frame-pointer -fsanitize=thread
+LDFLAGS += -fsanitize=thread
+else ifeq ($(MODE),fuzz)
+CC := clang
+CFLAGS_MODE := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+LDFLAGS += -fsanitize=address,undefined
+else
+$(error MODE is release, debug, asan, tsan or fuzz)
+endif
+COMPILE = $(CC) $(CPPFLAGS) $(CFLAGS_COMMON) $(CFLAGS_MODE) $(CFLAGS) -MMD -MP
+
+obj = $(patsubst %.c,$(OUT)/%.o,$(1))
+GEN_H := $(OUT)/gen/proto/eventbus/v1/eventbus.pb-c.h
+GEN_O := $(OUT)/gen/proto/eventbus/v1/eventbus.pb-c.o
+DAEMON_LIB := $(OUT)/libeventbusd.a
+CLIENT_LIB := $(OUT)/libeventbus.a
+CLIENT_SO := $(OUT)/libeventbus.so.$(SOVERSION)
+UNIT_BIN := $(patsubst %.c,$(OUT)/%,$(UNIT_SRC))
+FUZZ_BIN := $(patsubst %.c,$(OUT)/%,$(FUZZ_SRC))
+BENCH_BIN := $(patsubst %.c,$(OUT)/%,$(BENCH_SRC))
+
+all: $(OUT)/eventbusd $(OUT)/eventbusctl $(CLIENT_LIB) $(CLIENT_SO) ## build the daemon, eventbusctl and the client library
+
+$(OUT)/eventbusd: $(OUT)/daemon/main.o $(DAEMON_LIB)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -pie -o $@ $^ $(LDLIBS)
+$(OUT)/eventbusctl: $(call obj,$(CTL_SRC)) $(CLIENT_LIB)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -pie -o $@ $^ $(CLIENT_LIBS)
+$(DAEMON_LIB): $(call obj,$(BASE_SRC) $(PROTO_SRC) $(CONFIG_SRC) $(ADAPTER_SRC) $(DAEMON_SRC)) $(GEN_O)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(CLIENT_LIB): $(call obj,$(BASE_SRC) $(PROTO_SRC) $(CLIENT_SRC)) $(GEN_O)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(CLIENT_SO): $(call obj,$(BASE_SRC) $(PROTO_SRC) $(CLIENT_SRC)) $(GEN_O)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -shared -Wl,-soname,libeventbus.so.$(SOVERSION) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libuv)
+
+$(GEN_H): proto/eventbus/v1/eventbus.proto
+	@mkdir -p $(OUT)/gen
+	protoc-c -I. --c_out=$(OUT)/gen $<
+$(OUT)/gen/proto/eventbus/v1/eventbus.pb-c.c: $(GEN_H)
+$(GEN_O): $(OUT)/gen/proto/eventbus/v1/eventbus.pb-c.c
+	$(COMPILE) -w -c -o $@ $<
+$(OUT)/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(DAEMON_LIB) $(CLIENT_LIB)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(LDLIBS)
+$(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(CLIENT_LIB) $(DAEMON_LIB)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(DAEMON_LIB) $(CLIENT_LIB)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+unit: $(UNIT_BIN) ## build the unit tests
+check: $(UNIT_BIN) ## run the unit tests
+	scripts/run-unit $(UNIT_BIN)
+fuzzers: $(FUZZ_BIN) ## build the fuzzers (MODE=fuzz)
+fuzz: ## run every fuzzer for SECONDS
+	$(MAKE) MODE=fuzz OUT=build/fuzz fuzzers
+	scripts/fuzz build/fuzz $(SECONDS)
+bench-bins: $(BENCH_BIN)
+bench: all ## measure; writes build/bench.tsv
+	$(MAKE) MODE=release bench-bins
+	scripts/bench
+lint: $(GEN_H) ## format, layers, headers alone, clang-tidy, shellcheck
+	scripts/lint $(OUT)
+fmt: ## format every C file in place
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: all ## into $(DESTDIR)$(PREFIX)
+	scripts/install "$(OUT)" "$(DESTDIR)" "$(PREFIX)" "$(SYSTEMD_UNIT_DIR)" "$(VERSION)" "$(SOVERSION)"
+clean: ## remove build/
+	rm -rf build
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | sort
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+.PHONY: all unit check fuzzers fuzz bench-bins bench lint fmt install clean help
+.SECONDARY:
