@@ -65,6 +65,7 @@ struct config_log {
 };
 
 struct config_rules; /* defaults and topics, for policy_resolve */
+struct config_marks; /* where the values stand in the file */
 
 struct config {
 	char *file; /* NULL: built-in values */
@@ -79,6 +80,7 @@ struct config {
 	} drain;
 	struct config_log log;
 	struct config_rules *rules;
+	struct config_marks *marks; /* NULL without a file */
 };
 
 /* Problems found, in the order of the file. */
@@ -104,6 +106,14 @@ void config_free(struct config *c); /* accepts NULL */
 /* socket.path, else $RUNTIME_DIRECTORY/eventbusd.sock (first entry), else
  * $XDG_RUNTIME_DIR/eventbusd.sock, else /run/eventbusd/eventbusd.sock. The caller frees it. */
 char *config_socket_path(const struct config *c);
+
+enum config_right { CONFIG_PUBLISH, CONFIG_SUBSCRIBE, CONFIG_GROUP };
+/*
+ * What `access:` allows the user of a session: name is a checked topic, pattern or group. Entries
+ * of the same user (and "*") add up; a list that is absent allows nothing; one pattern of the list
+ * must cover the whole name. groups are shell patterns ("orders-*").
+ */
+bool config_allows(const struct config *c, int64_t uid, enum config_right right, struct slice name);
 
 /*
  * Compares two loaded configurations for SIGHUP. 0: `next` can be applied; changes gets one line
