@@ -28,13 +28,14 @@ void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(print
 void buf_consume(struct buf *b, size_t n); /* n <= len */
 /* Empties it and gives memory above keep bytes back. */
 void buf_reset(struct buf *b, size_t keep);
+/* NULL while it never held anything. */
 static inline const uint8_t *buf_data(const struct buf *b)
 {
-	return b->p + b->off;
+	return b->p ? b->p + b->off : NULL;
 }
 static inline struct slice buf_slice(const struct buf *b)
 {
-	return slice_of(b->p ? b->p + b->off : NULL, b->len);
+	return slice_of(buf_data(b), b->len);
 }
 
 #endif

@@ -12,7 +12,8 @@ int64_t clock_boot_ms(void);
 /* Unix time in milliseconds. */
 int64_t clock_unix_ms(void);
 
-/* "2026-11-23T12:34:56.789Z" and its NUL: 25 bytes at least. */
+/* "2026-11-23T12:34:56.789Z" and its NUL: 25 bytes at least. What is not in the years
+ * 0000..9999 becomes the nearest time that is. */
 #define CLOCK_ISO_SIZE 32
 void clock_format_iso(int64_t unix_ms, char out[CLOCK_ISO_SIZE]);
 /* The same format back, 0..9 fractional digits, 'Z' or an offset; EB_EINVAL otherwise. */

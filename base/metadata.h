@@ -10,6 +10,7 @@
 
 #include "base/event.h"
 #include "base/outcome.h"
+#include "base/utf8.h"
 
 #define METADATA_MAX_PAIRS 64
 #define METADATA_MAX_BYTES 16384
@@ -17,9 +18,6 @@
 #define EVENT_ID_MAX	   200
 #define EVENT_KEY_MAX	   1024
 #define EVENT_TYPE_MAX	   256 /* content_type, message_type */
-
-/* Valid UTF-8 (no surrogates, no overlong forms) without NUL. */
-bool utf8_valid(struct slice s);
 
 /* A key that a broker or the daemon gives meaning to: refused from clients, in any case. */
 bool metadata_key_reserved(struct slice key);
@@ -31,10 +29,10 @@ bool metadata_key_reserved(struct slice key);
 bool event_check(const struct event *e, struct answer *why);
 
 /*
- * Writes a repaired copy of a foreign metadata pair to out (>= 2 * (key.n + value.n) + 64
- * bytes): bytes that are not UTF-8, control characters and illegal key characters escaped as
- * %XX, outer blanks trimmed. Returns false when nothing is left to keep. *repaired is set when it
- * changed.
+ * Writes a repaired copy of a foreign metadata pair to out (at least 3 * (key.n +
+ * value.n) bytes): bytes that are not UTF-8, control characters and illegal key characters escaped
+ * as %XX, outer blanks trimmed. Returns false when nothing is left to keep. *repaired is set when
+ * it changed.
  */
 bool metadata_repair(struct slice key, struct slice value, uint8_t *out, struct metadata_pair *pair,
 		     bool *repaired);
