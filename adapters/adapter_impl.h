@@ -39,6 +39,7 @@ struct adapter {
 	char tag[80];
 	bool started, stopping, stopped;
 	bool up;	 /* between on_up and on_down */
+	bool in_op;	 /* adapter.c's: an op runs, so no upcall may */
 	uint32_t flows;	 /* subscribed and not gone */
 	uint64_t untold; /* publish items not yet told */
 };
