@@ -183,7 +183,7 @@ def test_a_nack_reason_too_long_settles_nothing(daemon, witness, topic, group):
     c.pub(event(topic, "x"))
     m = c.next()
     c.requests += 1
-    c.send(nack=pb.Nack(tags=c._ranges([m]), **{"class": pb.NACK_CLASS_RETRY}, reason="x" * 1025, request=c.requests))
+    c.send(nack=pb.Nack(tags=c._ranges([m]), kind=pb.NACK_CLASS_RETRY, reason="x" * 1025, request=c.requests))
     e = c.error()
     assert e.request == c.requests and not e.closing
     s = c.ack(m, settled=True)

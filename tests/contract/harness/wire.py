@@ -325,7 +325,7 @@ class Client:
         self.send(
             nack=pb.Nack(
                 tags=self._ranges(what),
-                **{"class": cls},
+                kind=cls,
                 reason=reason,
                 settled=settled,
                 request=n,
