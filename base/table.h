@@ -11,6 +11,7 @@
 #ifndef BASE_TABLE_H
 #define BASE_TABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct table_entry {
 struct table {
 	struct table_entry **bucket; /* NULL until the first insert */
 	size_t mask, count;
+	bool walking; /* in table_each: keep the size */
 };
 
 void table_init(struct table *t);

@@ -34,8 +34,9 @@ bool pattern_covers(struct slice a, struct slice b);
 /* Whether some topic is matched by both. */
 bool patterns_overlap(struct slice a, struct slice b);
 /*
- * Orders patterns by how specific they are, segment by segment from the left:
- * literal before "*" before ">". < 0: a is more specific; 0: a tie (both could win for one topic).
+ * Orders patterns by how specific they are, segment by segment from the left: literal before "*"
+ * before ">". < 0: a is the more specific one. 0 only for equal patterns, since of two different
+ * patterns that match one topic one is always more specific; the others are ordered by their text.
  */
 int pattern_compare(struct slice a, struct slice b);
 

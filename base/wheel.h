@@ -17,6 +17,7 @@
 struct wheel_entry {
 	struct list link; /* on a slot of the wheel while armed */
 	int64_t due_ms;
+	uint32_t place; /* the wheel's: 1 + index of the slot, 0 when in none */
 };
 
 struct wheel {
@@ -24,6 +25,7 @@ struct wheel {
 	uint64_t count;
 	uint64_t occupied[WHEEL_LEVELS]; /* one bit per slot */
 	struct list slot[WHEEL_LEVELS][1 << WHEEL_BITS];
+	struct list later; /* due beyond the levels */
 };
 
 void wheel_init(struct wheel *w, int64_t now_ms);
@@ -34,7 +36,7 @@ static inline bool wheel_entry_armed(const struct wheel_entry *e)
 }
 /* (Re-)arms e. A due in the past expires at the next advance. */
 void wheel_add(struct wheel *w, struct wheel_entry *e, int64_t due_ms);
-/* Does nothing when e is not armed. */
+/* Disarms e, also when it waits in an expired list; does nothing when it is not armed. */
 void wheel_remove(struct wheel *w, struct wheel_entry *e);
 /*
  * Moves the wheel to now_ms and moves every entry that is due to the back of
