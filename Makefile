@@ -18,6 +18,8 @@ DAEMON_SRC := $(sort $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/pip
 CLIENT_SRC := $(sort $(wildcard client/*.c))
 CTL_SRC := $(sort $(wildcard client/eventbusctl/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
+INTEGRATION_SRC := $(sort $(wildcard tests/integration/test_*.c))
+CLIENT_BASE_SRC := $(filter-out base/mailbox.c base/worker.c,$(BASE_SRC))
 FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 
@@ -66,6 +68,7 @@ DAEMON_LIB := $(OUT)/libeventbusd.a
 CLIENT_LIB := $(OUT)/libeventbus.a
 CLIENT_SO := $(OUT)/libeventbus.so.$(SOVERSION)
 UNIT_BIN := $(patsubst %.c,$(OUT)/%,$(UNIT_SRC))
+INTEGRATION_BIN := $(patsubst %.c,$(OUT)/%,$(INTEGRATION_SRC))
 FUZZ_BIN := $(patsubst %.c,$(OUT)/%,$(FUZZ_SRC))
 BENCH_BIN := $(patsubst %.c,$(OUT)/%,$(BENCH_SRC))
 
@@ -78,11 +81,11 @@ $(OUT)/eventbusctl: $(call obj,$(CTL_SRC)) $(CLIENT_LIB)
 $(DAEMON_LIB): $(call obj,$(BASE_SRC) $(PROTO_SRC) $(CONFIG_SRC) $(ADAPTER_SRC) $(DAEMON_SRC)) $(GEN_O)
 	@rm -f $@
 	$(AR) rcs $@ $^
-$(CLIENT_LIB): $(call obj,$(BASE_SRC) $(PROTO_SRC) $(CLIENT_SRC)) $(GEN_O)
+$(CLIENT_LIB): $(call obj,$(CLIENT_BASE_SRC) $(PROTO_SRC) $(CLIENT_SRC)) $(GEN_O)
 	@rm -f $@
 	$(AR) rcs $@ $^
-$(CLIENT_SO): $(call obj,$(BASE_SRC) $(PROTO_SRC) $(CLIENT_SRC)) $(GEN_O)
-	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -shared -Wl,-soname,libeventbus.so.$(SOVERSION) -o $@ $^ $(CLIENT_LIBS) $(shell pkg-config --libs libuv)
+$(CLIENT_SO): $(call obj,$(CLIENT_BASE_SRC) $(PROTO_SRC) $(CLIENT_SRC)) $(GEN_O)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -shared -Wl,-soname,libeventbus.so.$(SOVERSION) -o $@ $^ $(CLIENT_LIBS)
 
 $(GEN_H): proto/eventbus/v1/eventbus.proto
 	@mkdir -p $(OUT)/gen
@@ -94,8 +97,10 @@ $(OUT)/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(COMPILE) -c -o $@ $<
 
-$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(DAEMON_LIB) $(CLIENT_LIB)
-	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(LDLIBS)
+SUPPORT_O := $(call obj,$(sort $(wildcard tests/unit/support_*.c)))
+$(OUT)/tests/unit/test_% $(OUT)/tests/integration/test_%: $(SUPPORT_O) $(DAEMON_LIB) $(CLIENT_LIB)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $(filter %/$(@F).o,$^) $(filter-out %/$(@F).o,$^) $(CHECK_LIBS) $(LDLIBS)
+$(UNIT_BIN) $(INTEGRATION_BIN): %: %.o
 $(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(CLIENT_LIB) $(DAEMON_LIB)
 	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(DAEMON_LIB) $(CLIENT_LIB)
@@ -104,6 +109,14 @@ $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(DAEMON_LIB) $(CLIENT_LIB)
 unit: $(UNIT_BIN) ## build the unit tests
 check: $(UNIT_BIN) ## run the unit tests
 	scripts/run-unit $(UNIT_BIN)
+integration: $(INTEGRATION_BIN) ## run the adapters alone against real brokers
+	scripts/run-unit $(INTEGRATION_BIN)
+contract: all ## run the contract suite, memory and NATS (ARGS= for pytest)
+	EVENTBUS_BUILD=$(abspath $(OUT)) /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/contract $(ARGS)
+valgrind: all ## run the contract suite on the memory bus under valgrind (slow)
+	EVENTBUS_WRAPPER="valgrind -q --leak-check=full --error-exitcode=99 --child-silent-after-fork=yes" \
+	EVENTBUS_TEST_PATIENCE=300 EVENTBUS_BUILD=$(abspath $(OUT)) /usr/bin/python3 -m pytest -q \
+	-p no:cacheprovider tests/contract --adapters memory $(ARGS)
 fuzzers: $(FUZZ_BIN) ## build the fuzzers (MODE=fuzz)
 fuzz: ## run every fuzzer for SECONDS
 	$(MAKE) MODE=fuzz OUT=build/fuzz fuzzers
@@ -125,5 +138,5 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | sort
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: all unit check fuzzers fuzz bench-bins bench lint fmt install clean help
+.PHONY: all unit check integration contract valgrind fuzzers fuzz bench-bins bench lint fmt install clean help
 .SECONDARY:

@@ -31,8 +31,9 @@ bool event_check(const struct event *e, struct answer *why);
 /*
  * Writes a repaired copy of a foreign metadata pair to out (at least 3 * (key.n +
  * value.n) bytes): bytes that are not UTF-8, control characters and illegal key characters escaped
- * as %XX, outer blanks trimmed. Returns false when nothing is left to keep. *repaired is set when
- * it changed.
+ * as %XX, outer blanks trimmed. Returns false when no key or no value is left to keep.
+ * *repaired is set to true when the pair changed or went, and left alone otherwise. A key that is
+ * too long is cut.
  */
 bool metadata_repair(struct slice key, struct slice value, uint8_t *out, struct metadata_pair *pair,
 		     bool *repaired);

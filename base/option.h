@@ -9,20 +9,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * A TABLE with choices may be replaced by one of these words: the nested struct then begins with
+ * an int, 1 + the word's index (0: the map was given). The word "off" may be written false.
+ */
 enum option_kind {
-	OPTION_BOOL,	 /* bool */
-	OPTION_INT,	 /* int64_t */
-	OPTION_SIZE,	 /* int64_t bytes: 512, 64KiB, 4MiB, 1GiB, 10kB */
-	OPTION_DURATION, /* int64_t milliseconds: 250ms, 5s, 2m, 1h, 7d */
-	OPTION_NUMBER,	 /* double */
-	OPTION_STRING,	 /* char *, NULL when absent and without default */
-	OPTION_SECRET,	 /* char *, may be ${ENV} or !file PATH, never printed */
-	OPTION_ENUM,	 /* int, index into choices */
-	OPTION_STRINGS,	 /* struct option_strings: a list of strings, or one string */
-	OPTION_MODE,	 /* int64_t, octal file mode: "0660" */
-	OPTION_TABLE, /* a nested struct at offset, described by table; with choices, one of these
-			  words may stand for the map: the struct then begins with an int,
-			  1 + the word's index (false is read as the word "off") */
+	OPTION_BOOL,	    /* bool */
+	OPTION_INT,	    /* int64_t */
+	OPTION_SIZE,	    /* int64_t bytes: 512, 64KiB, 4MiB, 1GiB, 10kB */
+	OPTION_DURATION,    /* int64_t milliseconds: 250ms, 5s, 2m, 1h, 7d */
+	OPTION_NUMBER,	    /* double */
+	OPTION_STRING,	    /* char *, NULL when absent and without default */
+	OPTION_SECRET,	    /* char *, may be ${ENV} or !file PATH, never printed */
+	OPTION_ENUM,	    /* int, index into choices */
+	OPTION_STRINGS,	    /* struct option_strings: a list of strings, or one string */
+	OPTION_MODE,	    /* int64_t, octal file mode: "0660" */
+	OPTION_TABLE,	    /* a nested struct at offset, described by table */
 	OPTION_UNSUPPORTED, /* known, refused as "not supported by this version" */
 };
 

@@ -12,7 +12,7 @@ struct work;
  */
 struct work *work_start(uv_loop_t *loop, void (*run)(void *arg), void (*done)(void *arg, int rc),
 			void *arg);
-/* Tries to keep it from starting; done comes all the same. */
+/* Loop thread, before done. Tries to keep it from starting; done comes all the same, later. */
 void work_cancel(struct work *w);
 
 #endif

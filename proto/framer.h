@@ -7,6 +7,7 @@
 #ifndef PROTO_FRAMER_H
 #define PROTO_FRAMER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/budget.h"
@@ -19,6 +20,7 @@ struct framer {
 	struct shared_bytes *buf; /* NULL when nothing is buffered */
 	size_t head, fill;	  /* unread bytes are buf->bytes[head .. fill) */
 	size_t max_frame;	  /* largest body in bytes */
+	size_t size;		  /* of the next buffer; follows the size of frames */
 	struct budget *budget;	  /* charged for buffers */
 };
 
@@ -26,8 +28,8 @@ void framer_init(struct framer *f, size_t max_frame, struct budget *budget);
 void framer_finish(struct framer *f);
 
 /*
- * Room for the next read: at least 1 byte, normally 64 KiB. A frame whose length is known always
- * gets room for all of it, so that its body is one slice.
+ * Room for the next read: at least 1 byte, normally 64 KiB. Memory for a large frame grows with
+ * what has arrived of it, not with what its header promises; its body is one slice all the same.
  */
 uint8_t *framer_space(struct framer *f, size_t *n);
 /* n bytes were read into that room (0 is fine: a read that found nothing). */
@@ -35,8 +37,8 @@ void framer_filled(struct framer *f, size_t n);
 
 /*
  * The next whole frame. 1: *body is its bytes, inside *source (borrowed: reference it to keep
- * it), valid until framer_space is called next. 0: wait for more. EB_EPROTO: length 0. EB_ETOOBIG:
- * length over max_frame. After an error the stream cannot be read on.
+ * it), valid until framer_next or framer_space is called next. 0: wait for more. EB_EPROTO: length
+ * 0. EB_ETOOBIG: length over max_frame. After an error the stream cannot be read on.
  */
 int framer_next(struct framer *f, struct slice *body, struct shared_bytes **source);
 

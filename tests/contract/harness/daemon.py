@@ -34,7 +34,7 @@ class Daemon:
         self.config = dict(config or {})
         self.env = env or {}
         self.args = list(args)
-        self.wrapper = list(wrapper)
+        self.wrapper = list(wrapper) or os.environ.get("EVENTBUS_WRAPPER", "").split()
         self.process = None
         self.notices = []
         self.notify = None
