@@ -98,9 +98,8 @@ $(OUT)/%.o: %.c | $(GEN_H)
 	$(COMPILE) -c -o $@ $<
 
 SUPPORT_O := $(call obj,$(sort $(wildcard tests/unit/support_*.c)))
-$(OUT)/tests/unit/test_% $(OUT)/tests/integration/test_%: $(SUPPORT_O) $(DAEMON_LIB) $(CLIENT_LIB)
-	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $(filter %/$(@F).o,$^) $(filter-out %/$(@F).o,$^) $(CHECK_LIBS) $(LDLIBS)
-$(UNIT_BIN) $(INTEGRATION_BIN): %: %.o
+$(UNIT_BIN) $(INTEGRATION_BIN): %: %.o $(SUPPORT_O) $(DAEMON_LIB) $(CLIENT_LIB)
+	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(LDLIBS)
 $(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(CLIENT_LIB) $(DAEMON_LIB)
 	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(DAEMON_LIB) $(CLIENT_LIB)

@@ -9,6 +9,8 @@
 #define PROTO_SCAN_H
 
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/slice.h"
@@ -16,7 +18,8 @@
 struct scan_rules {
 	bool allow_unknown;    /* skip unknown fields and keep unknown enum values */
 	uint32_t max_elements; /* of one repeated field */
-	uint32_t max_pairs;    /* of one map */
+	uint32_t max_pairs;    /* of one map, at most 64 */
+	size_t max_memory;     /* that protobuf-c may need to unpack it; 0: no limit */
 };
 
 /*
@@ -25,5 +28,11 @@ struct scan_rules {
  */
 int scan_message(const ProtobufCMessageDescriptor *type, struct slice bytes,
 		 const struct scan_rules *rules, struct err_text *err);
+
+/*
+ * Makes every string of a well-formed message valid UTF-8 in place, '?' for each byte that is not:
+ * for what the daemon is about to send, so that no text of a broker can break a strict decoder.
+ */
+void scan_repair(const ProtobufCMessageDescriptor *type, uint8_t *bytes, size_t n);
 
 #endif
