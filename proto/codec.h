@@ -33,6 +33,8 @@ enum codec_side {
  * from its first byte(s), not validated. 0 when the body is not a frame at all.
  */
 int codec_kind(struct slice body);
+/* Whether Frame has a kind of that number in this version. */
+bool codec_known_kind(uint32_t field);
 
 /* Publish, in one pass. The events are views into source, tails not yet added. */
 struct publish_frame {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/budget.h"
+#include "base/err.h"
 #include "base/event.h"
 #include "base/slice.h"
 

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/wire.h"
+
+int wire_varint_slow(struct wire *w, unsigned max_bytes, uint64_t *v)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < max_bytes; i++) {
+		uint8_t b;
+
+		if (w->p == w->end) {
+			return wire_fail(w, "cut short");
+		}
+		b = *w->p++;
+		if (i == 9 && b > 1) {
+			return wire_fail(w, "over 64 bits");
+		}
+		value |= (uint64_t)(b & 0x7f) << (7 * i);
+		if (b < 0x80) {
+			*v = value;
+			return 0;
+		}
+	}
+	return wire_fail(w, "a number has too many bytes");
+}
+
+int wire_skip(struct wire *w, unsigned type)
+{
+	size_t left = (size_t)(w->end - w->p);
+	struct slice s;
+	uint64_t v;
+
+	switch (type) {
+	case WIRE_VARINT:
+		return wire_varint(w, &v);
+	case WIRE_LENGTH:
+		return wire_bytes(w, &s);
+	case WIRE_64:
+	case WIRE_32:
+		if (left < (type == WIRE_64 ? 8u : 4u)) {
+			return wire_fail(w, "cut short");
+		}
+		w->p += type == WIRE_64 ? 8 : 4;
+		return 0;
+	default:
+		return wire_fail(w, "a wire type that proto3 does not use");
+	}
+}
+
+static int pair_member(struct wire *w, bool *seen, struct slice *out)
+{
+	if (*seen) {
+		return wire_fail(w, "key or value twice in one entry");
+	}
+	*seen = true;
+	return wire_text(w, out);
+}
+
+/* One field of an entry that is neither a string key nor a string value. */
+static int pair_other(struct wire *w, uint32_t tag, bool lenient, uint32_t *unknown)
+{
+	if (tag >> 3 == 1 || tag >> 3 == 2) {
+		return wire_fail(w, "wrong wire type");
+	}
+	if (!lenient) {
+		*unknown = tag >> 3;
+		return wire_fail(w, "unknown field");
+	}
+	return wire_skip(w, tag & 7);
+}
+
+int wire_pair(struct slice entry, bool lenient, struct metadata_pair *out, uint32_t *unknown,
+	      const char **why)
+{
+	struct wire w = wire_of(entry);
+	bool key = false, value = false;
+	int rc = 0;
+
+	*out = (struct metadata_pair){{NULL, 0}, {NULL, 0}};
+	*unknown = 0;
+	while (rc == 0 && w.p < w.end) {
+		uint32_t tag;
+
+		rc = wire_tag(&w, &tag);
+		if (rc != 0) {
+			break;
+		}
+		if (tag == WIRE_TAG(1, WIRE_LENGTH)) {
+			rc = pair_member(&w, &key, &out->key);
+		} else if (tag == WIRE_TAG(2, WIRE_LENGTH)) {
+			rc = pair_member(&w, &value, &out->value);
+		} else {
+			rc = pair_other(&w, tag, lenient, unknown);
+		}
+	}
+	*why = w.why;
+	return rc;
+}
+
+int wire_keys_add(struct wire_keys *k, struct slice key)
+{
+	unsigned mix = (unsigned)key.n * 7u;
+	uint64_t bit;
+
+	if (k->n == METADATA_MAX_PAIRS) {
+		return EB_ETOOBIG;
+	}
+	if (key.n > 0) {
+		mix += key.p[0] * 31u + key.p[key.n - 1] * 17u + key.p[key.n / 2];
+	}
+	bit = UINT64_C(1) << (mix & 63);
+	if (k->seen & bit) {
+		for (uint32_t i = 0; i < k->n; i++) {
+			if (slice_eq(k->key[i], key)) {
+				return EB_EEXIST;
+			}
+		}
+	}
+	k->seen |= bit;
+	k->key[k->n++] = key;
+	return 0;
+}
+
+void wire_text_repair(uint8_t *p, size_t n)
+{
+	if (wire_text_valid(slice_of(p, n))) {
+		return;
+	}
+	for (size_t i = 0; i < n;) {
+		size_t len = p[i] == '\0' ? 0 : utf8_char(p + i, n - i);
+
+		if (len == 0) {
+			p[i] = '?';
+			len = 1;
+		}
+		i += len;
+	}
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading protobuf's wire format by hand, strictly: what the table-driven scan and the
+ * hand-written readers share, so that both accept the same bytes. Format:
+ * https://protobuf.dev/programming-guides/encoding. Functions return 0, or EB_EPROTO with `why`
+ * set to a few words. Pure, allocates nothing.
+ */
+#ifndef PROTO_WIRE_H
+#define PROTO_WIRE_H
+
+#include "base/err.h"
+#include "base/metadata.h"
+#include "base/slice.h"
+#include "base/utf8.h"
+
+enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LENGTH = 2, WIRE_32 = 5 };
+#define WIRE_TAG(field, type) (((uint32_t)(field) << 3) | (uint32_t)(type))
+
+struct wire {
+	const uint8_t *p, *end;
+	const char *why; /* of the last failure; static text */
+};
+
+static inline struct wire wire_of(struct slice s)
+{
+	/* Not a NULL pointer, so that end - p is defined for an empty slice too. */
+	static const uint8_t none[1];
+	const uint8_t *p = s.p ? s.p : none;
+
+	return (struct wire){p, p + s.n, NULL};
+}
+
+static inline int wire_fail(struct wire *w, const char *why)
+{
+	w->why = why;
+	return EB_EPROTO;
+}
+
+/* At most max_bytes (5 or 10) long. */
+int wire_varint_slow(struct wire *w, unsigned max_bytes, uint64_t *v);
+
+static inline int wire_varint(struct wire *w, uint64_t *v)
+{
+	if (w->p < w->end && *w->p < 0x80) {
+		*v = *w->p++;
+		return 0;
+	}
+	return wire_varint_slow(w, 10, v);
+}
+
+/* A field's number and wire type, as WIRE_TAG makes them. */
+static inline int wire_tag(struct wire *w, uint32_t *tag)
+{
+	uint64_t v;
+
+	if (w->p < w->end && *w->p < 0x80) {
+		v = *w->p++;
+	} else if (wire_varint_slow(w, 5, &v) != 0) {
+		return EB_EPROTO;
+	}
+	if (v < 8 || v > UINT32_MAX) {
+		return wire_fail(w, "field number out of range");
+	}
+	*tag = (uint32_t)v;
+	return 0;
+}
+
+/* A length and that many bytes. */
+static inline int wire_bytes(struct wire *w, struct slice *out)
+{
+	uint64_t n;
+
+	if (w->p < w->end && *w->p < 0x80) {
+		n = *w->p++;
+	} else if (wire_varint_slow(w, 5, &n) != 0) {
+		return EB_EPROTO;
+	}
+	if (n > (uint64_t)(w->end - w->p)) {
+		return wire_fail(w, "longer than the bytes around it");
+	}
+	*out = slice_of(w->p, (size_t)n);
+	w->p += n;
+	return 0;
+}
+
+static inline int wire_u32(struct wire *w, uint32_t *out)
+{
+	uint64_t v;
+
+	if (wire_varint(w, &v) != 0) {
+		return EB_EPROTO;
+	}
+	if (v > UINT32_MAX) {
+		return wire_fail(w, "over 32 bits");
+	}
+	*out = (uint32_t)v;
+	return 0;
+}
+
+static inline int wire_bool(struct wire *w, bool *out)
+{
+	uint64_t v;
+
+	if (wire_varint(w, &v) != 0) {
+		return EB_EPROTO;
+	}
+	if (v > 1) {
+		return wire_fail(w, "not 0 or 1");
+	}
+	*out = v != 0;
+	return 0;
+}
+
+/* ASCII without NUL, eight bytes at a time: nearly every string is. */
+static inline bool wire_plain(struct slice s)
+{
+	const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+	uint64_t v, bad = 0;
+	size_t i = 0;
+
+	for (; i + 8 <= s.n; i += 8) {
+		memcpy(&v, s.p + i, 8);
+		bad |= (v | (v - ones)) & highs;
+	}
+	for (; i < s.n; i++) {
+		bad |= (uint64_t)(s.p[i] - 1u >= 0x7fu);
+	}
+	return bad == 0;
+}
+
+static inline bool wire_text_valid(struct slice s)
+{
+	return wire_plain(s) || utf8_valid(s);
+}
+
+/* A proto3 string: UTF-8 without NUL. */
+static inline int wire_text(struct wire *w, struct slice *out)
+{
+	if (wire_bytes(w, out) != 0) {
+		return EB_EPROTO;
+	}
+	if (!wire_text_valid(*out)) {
+		return wire_fail(w, "not UTF-8 without NUL");
+	}
+	return 0;
+}
+
+/* Steps over a field's value. Groups (types 3 and 4) are refused. */
+int wire_skip(struct wire *w, unsigned type);
+
+/*
+ * An entry of a map<string, string>. A missing key or value is empty. lenient: unknown fields are
+ * skipped, else *unknown gets the number of the first.
+ */
+int wire_pair(struct slice entry, bool lenient, struct metadata_pair *out, uint32_t *unknown,
+	      const char **why);
+
+/* Keys of one map, to find the second use of one. Zero n and seen to begin. */
+struct wire_keys {
+	uint32_t n;
+	uint64_t seen; /* a 64-bit Bloom filter: most new keys need no comparison */
+	struct slice key[METADATA_MAX_PAIRS];
+};
+/* 0, EB_EEXIST, or EB_ETOOBIG at more than METADATA_MAX_PAIRS. */
+int wire_keys_add(struct wire_keys *k, struct slice key);
+
+/* Replaces every byte that is not part of valid UTF-8, and NUL, by '?'. Keeps the length. */
+void wire_text_repair(uint8_t *p, size_t n);
+
+#endif
