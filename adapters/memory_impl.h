@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the memory bus share. Loop thread only.
+ *
+ * An entry is one stored event. It is needed while it is queued for a flow (in the flow's
+ * ring) or held for one (a hold: in the daemon's hands, parked, or given back and waiting). An
+ * entry that nobody needs stays as history until its bytes are wanted.
+ */
+#ifndef ADAPTERS_MEMORY_IMPL_H
+#define ADAPTERS_MEMORY_IMPL_H
+
+#include <uv.h>
+
+#include "adapters/adapter_impl.h"
+#include "adapters/memory.h"
+#include "adapters/memory_queue.h"
+#include "base/log.h"
+#include "base/table.h"
+#include "base/wheel.h"
+
+struct memory_bus;
+struct memory_flow;
+
+/* ---- history (memory_log.c) ------------------------------------------------ */
+
+enum {
+	MEMORY_CHUNK = 64,	    /* most events that share a block */
+	MEMORY_CHUNK_BYTES = 65536, /* a block is closed when it has this many */
+	MEMORY_SLICE = 8192,	    /* entries walked or let go in one turn, whatever waits */
+	MEMORY_FREE_MAX = 8192,	    /* unused entries and holds that are kept for later */
+};
+
+/* A block of events that were stored together, and when. */
+struct memory_chunk {
+	struct event_block *block;
+	int64_t stored_ms;	/* unix, for start by time */
+	int64_t mono_ms;	/* for the dedupe window */
+	uint32_t live;		/* entries whose event is in it */
+	uint32_t idle;		/* of these, needed by nobody */
+	size_t live_cost, cost; /* sum of memory_entry.bytes */
+};
+
+/* A place in the log. seq 0: not an entry but a marker of somebody who walks it. */
+struct memory_link {
+	struct list link;
+	uint64_t seq;
+};
+
+struct memory_entry {
+	struct memory_link log; /* first, by sequence */
+	struct list idle;	/* while nobody needs it, in the order of becoming so */
+	struct event *event;	/* in chunk->block */
+	struct memory_chunk *chunk;
+	uint64_t hash;	 /* of topic and id */
+	uint32_t bytes;	 /* what it counts against the history */
+	uint32_t queued; /* rings that it is in */
+	uint32_t held;	 /* holds on it */
+	bool indexed;	 /* in the dedupe index */
+};
+
+struct memory_slot {
+	uint64_t hash;
+	struct memory_entry *entry; /* NULL: free */
+};
+
+/* Open addressing, so that one cache line answers most questions. */
+struct memory_index {
+	struct memory_slot *v;
+	size_t mask, count; /* v: NULL until the first insert */
+};
+
+struct memory_log {
+	struct list entries; /* struct memory_link */
+	struct list idle;
+	struct memory_link drop; /* drop_oldest: nothing before it can be dropped */
+	struct memory_index index;
+	uint64_t next_seq, evicted_seq; /* highest number that ever left */
+	size_t bytes, limit, count;
+	struct list free_entries; /* by memory_entry.idle */
+	size_t n_free_entries;
+};
+
+void memory_log_init(struct memory_bus *b);
+void memory_log_finish(struct memory_bus *b); /* every entry must have gone or be unneeded */
+struct memory_entry *memory_entry_create(struct memory_log *l); /* not initialised */
+/* Copies the events of these entries into a block of their own and points the entries at it. */
+struct memory_chunk *memory_chunk_create(struct memory_bus *b, struct memory_entry *const *entries,
+					 uint32_t n);
+/* It is needed by nobody and leaves the history. */
+void memory_entry_evict(struct memory_bus *b, struct memory_entry *e);
+/* To the back of the idle list if nobody needs it. */
+void memory_entry_unneeded(struct memory_bus *b, struct memory_entry *e);
+/* One flow less needs it. */
+void memory_entry_unqueue(struct memory_bus *b, struct memory_entry *e);
+void memory_entry_unhold(struct memory_bus *b, struct memory_entry *e);
+/* The next entry behind a marker, which moves behind it; NULL at the end. */
+struct memory_entry *memory_log_walk(struct memory_bus *b, struct memory_link *marker);
+/* The oldest one that is in a ring, for drop_oldest; NULL: none. */
+struct memory_entry *memory_log_oldest_queued(struct memory_bus *b);
+/* Bytes that history and flows take beside the events, for the budget. */
+size_t memory_log_footprint(const struct memory_log *l);
+
+void memory_index_finish(struct memory_index *x);
+uint64_t memory_index_hash(uint64_t topic_hash, struct slice id);
+void memory_index_prefetch(const struct memory_index *x, uint64_t hash);
+struct memory_entry *memory_index_find(const struct memory_index *x, uint64_t hash,
+				       struct slice topic, struct slice id);
+void memory_index_insert(struct memory_index *x, struct memory_entry *e);
+void memory_index_remove(struct memory_index *x, struct memory_entry *e);
+
+/* ---- publish (memory_store.c) ---------------------------------------------------- */
+
+/* What an event costs beside its bytes: views, entry, place in index and rings. */
+#define MEMORY_OVERHEAD (sizeof(struct event) + sizeof(struct memory_entry) + 32)
+
+/* Stores what it can, hands it to the flows and fills the answers; tells nothing. */
+void memory_store(struct memory_bus *b, struct publish *p);
+
+/* ---- routes (memory_route.c) ------------------------------------------------ */
+
+struct memory_node; /* of the tree of patterns */
+
+struct memory_route {
+	struct table_entry entry;
+	uint64_t generation;
+	struct memory_flow **flows;
+	uint32_t n, topic_n, bytes;
+	uint8_t topic[];
+};
+
+struct memory_routes {
+	struct table cache, nodes;
+	struct memory_node *root;
+	struct memory_node **frontier, **next; /* scratch of a lookup */
+	size_t scratch_cap;
+	uint64_t generation; /* of the set of flows; an older route is void */
+	size_t cache_bytes, node_bytes;
+};
+
+void memory_routes_init(struct memory_routes *r);
+void memory_routes_finish(struct memory_routes *r);
+void memory_routes_add(struct memory_routes *r, struct memory_flow *m);
+void memory_routes_remove(struct memory_routes *r, struct memory_flow *m); /* twice is fine */
+/* The flows of a topic; valid until the next call of any of these. hash: hash_slice(topic). */
+const struct memory_route *memory_routes_find(struct memory_routes *r, struct slice topic,
+					      uint64_t hash);
+
+/* ---- flows (memory_flow.c) ------------------------------------------------------ */
+
+enum memory_hold_state { HOLD_OUT, HOLD_RETURNED, HOLD_PARKED };
+
+/* One event of one flow that was handed out at least once and is not done with. */
+struct memory_hold {
+	struct list link; /* of the flow */
+	struct memory_flow *flow;
+	struct memory_entry *entry;
+	struct wheel_entry park;
+	struct failures failures;
+	enum memory_hold_state state;
+};
+
+struct memory_flow {
+	struct list all;	    /* of the bus: living, or being let go */
+	struct table_entry by_name; /* with a group */
+	struct list ready;	    /* while there is something to tell or deliver */
+	struct list memberless;	    /* while a group has nobody here, oldest first */
+	struct list replaying;	    /* while it collects what the history has for it */
+	struct list route;	    /* of its node */
+	struct memory_node *node;
+	struct memory_bus *bus;
+	struct flow *f; /* NULL: no member */
+	char *group;	/* NULL: none */
+	char *pattern;
+	struct memory_link cursor; /* in the log while replaying */
+	struct start start;
+	struct memory_ring pending;  /* entries never handed out, by sequence */
+	struct memory_heap returned; /* holds that were given back, by sequence */
+	struct list holds;
+	uint64_t parked;
+	struct credit credit;
+	bool fresh_credit; /* nothing used of it yet: one event of any size fits */
+	bool stalled;	   /* the next one does not fit: wait for credit */
+	bool live;	   /* its position exists: events are queued as they come */
+	bool tell_live, existed, tell_gap;
+	uint64_t lost;	    /* to be told */
+	size_t bytes;	    /* of entries that it needs */
+	int64_t expires_ms; /* loop time, while memberless */
+};
+
+/* A group's flow that ended and lost events, to tell who comes next. */
+struct memory_tomb {
+	struct table_entry by_name;
+	struct list link;
+	char *group, *pattern;
+	uint64_t lost;
+};
+
+enum memory_notice_kind { NOTICE_RECORDED, NOTICE_GONE, NOTICE_REFUSED };
+
+struct memory_notice {
+	enum memory_notice_kind kind;
+	struct flow *f;
+	void *item;
+};
+
+void memory_subscribe(struct adapter *a, struct flow *f);
+void memory_unsubscribe(struct adapter *a, struct flow *f);
+/* entries[0..n) are for this flow; the caller has counted them as queued. */
+void memory_flow_push(struct memory_flow *m, struct memory_entry *const *entries, uint32_t n);
+/* Takes the oldest pending one away if it is e, and counts the loss. */
+void memory_flow_drop(struct memory_flow *m, struct memory_entry *e);
+/* To the ready list if there is something to tell or deliver. */
+void memory_flow_schedule(struct memory_flow *m);
+void memory_flow_update_lag(struct memory_flow *m);
+size_t memory_flow_footprint(const struct memory_flow *m); /* of its queues */
+/* One turn's share of reading history, and of letting go of flows that ended. */
+void memory_flows_replay(struct memory_bus *b);
+void memory_flows_bury(struct memory_bus *b);
+/* Ends the flows whose time without members is over at loop time now_ms. */
+void memory_flows_expire(struct memory_bus *b, int64_t now_ms);
+void memory_flows_finish(struct memory_bus *b);
+/* The flow that needs the most bytes, or NULL. */
+const struct memory_flow *memory_flows_largest(struct memory_bus *b);
+
+/* ---- delivery (memory_deliver.c) ------------------------------------------------ */
+
+void memory_credit(struct adapter *a, struct flow *f, struct credit now);
+void memory_settle(struct adapter *a, struct flow *f, const struct settlement *items, uint32_t n);
+/* One upcall for a flow that is ready, the last thing done with it. Returns events delivered. */
+uint32_t memory_flow_step(struct memory_flow *m);
+bool memory_flow_has_work(const struct memory_flow *m);
+void memory_hold_free(struct memory_hold *h); /* with its claim on the entry */
+/* Gives back what has waited long enough, a turn's share. */
+void memory_parked_return(struct memory_bus *b);
+void memory_holds_finish(struct memory_bus *b);
+
+/* ---- the bus (memory.c) ---------------------------------------------------------- */
+
+enum { MEMORY_DELIVER = 256, MEMORY_TURN_EVENTS = 4096 };
+
+struct memory_bus {
+	struct adapter base;
+	const struct memory_options *opt;
+	uv_idle_t idle;	  /* runs while there is something to say */
+	uv_timer_t timer; /* parked events, flows without members */
+	int open_handles;
+	bool working, tell_up;
+	int64_t timer_due_ms; /* loop time, -1: not armed */
+	struct memory_log log;
+	struct memory_routes routes;
+	struct list answered; /* struct publish, to be told */
+	struct memory_notice *notices;
+	size_t n_notices, notices_cap;
+	struct list flows, ready, memberless, replaying, dying;
+	size_t n_flows, n_holds;
+	struct table names, tombs;
+	struct list tombs_by_age;
+	struct wheel wheel;
+	struct list expired;	/* of wheel, not yet given back */
+	struct list free_holds; /* by memory_hold.link */
+	size_t n_free_holds;
+	size_t charged;	     /* against the budget, beside the events themselves */
+	size_t queue_bytes;  /* rings and heaps of all flows */
+	uint64_t turn;	     /* counts turns with work */
+	uint64_t full_turn;  /* when full_text was made */
+	char full_text[240]; /* who fills the memory */
+	struct log_repeat full_log;
+	struct delivery out[MEMORY_DELIVER];
+};
+
+static inline struct memory_bus *memory_bus_of(struct adapter *a)
+{
+	return container_of(a, struct memory_bus, base);
+}
+
+void memory_work(struct memory_bus *b); /* there is something to do in the next turn */
+void memory_notice(struct memory_bus *b, enum memory_notice_kind kind, struct flow *f, void *item);
+/* Wakes the timer no later than loop time due_ms. */
+void memory_timer(struct memory_bus *b, int64_t due_ms);
+/* Charges the budget with what changed. */
+void memory_account(struct memory_bus *b);
+
+#endif

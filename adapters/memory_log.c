@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The history of the memory bus: entries by sequence, each with its event in a chunk that was
+ * stored together. Events are copied in, so that history neither pins a session's read buffer
+ * nor counts against it. What nobody needs is evicted in the order in which it became so. A chunk
+ * of which little is left, and all of that needed, is copied once more: one slow consumer does not
+ * pin its neighbours' bytes.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "adapters/memory_impl.h"
+#include "base/mem.h"
+
+void memory_log_init(struct memory_bus *b)
+{
+	struct memory_log *l = &b->log;
+
+	list_init(&l->entries);
+	list_init(&l->idle);
+	list_init(&l->free_entries);
+	list_push_front(&l->entries, &l->drop.link);
+	l->limit = (size_t)b->opt->history;
+	l->next_seq = 1;
+}
+
+size_t memory_log_footprint(const struct memory_log *l)
+{
+	return (l->count + l->n_free_entries) * sizeof(struct memory_entry) +
+	       (l->index.v ? (l->index.mask + 1) * sizeof(struct memory_slot) : 0);
+}
+
+/* ---- entries --------------------------------------------------------------- */
+
+struct memory_entry *memory_entry_create(struct memory_log *l)
+{
+	struct list *item = list_pop_front(&l->free_entries);
+
+	l->count++;
+	if (!item) {
+		return xmalloc(sizeof(struct memory_entry));
+	}
+	l->n_free_entries--;
+	return container_of(item, struct memory_entry, idle);
+}
+
+static void entry_free(struct memory_log *l, struct memory_entry *e)
+{
+	l->count--;
+	if (l->n_free_entries >= MEMORY_FREE_MAX) {
+		free(e);
+		return;
+	}
+	l->n_free_entries++;
+	list_push_front(&l->free_entries, &e->idle);
+}
+
+static struct slice rebase(struct slice s, const struct event *from, const uint8_t *to)
+{
+	if (s.n == 0) {
+		return (struct slice){0};
+	}
+	if (s.p >= from->raw.p && s.p < from->raw.p + from->raw.n) {
+		return slice_of(to + (s.p - from->raw.p), s.n);
+	}
+	assert(s.p >= from->tail.p && s.p + s.n <= from->tail.p + from->tail.n);
+	return slice_of(to + from->raw.n + (s.p - from->tail.p), s.n);
+}
+
+/* The tail becomes part of raw: it belongs to this copy. */
+static void copy_event(const struct event *from, struct event *to, uint8_t *bytes)
+{
+	memcpy(bytes, from->raw.p, from->raw.n);
+	if (from->tail.n) {
+		memcpy(bytes + from->raw.n, from->tail.p, from->tail.n);
+	}
+	to->raw = slice_of(bytes, event_size(from));
+	to->id = rebase(from->id, from, bytes);
+	to->topic = rebase(from->topic, from, bytes);
+	to->payload = rebase(from->payload, from, bytes);
+	to->key = rebase(from->key, from, bytes);
+	to->content_type = rebase(from->content_type, from, bytes);
+	to->message_type = rebase(from->message_type, from, bytes);
+	to->published_at_ms = from->published_at_ms;
+	to->metadata_count = from->metadata_count;
+	to->metadata_bytes = from->metadata_bytes;
+}
+
+/* Moves the events of these entries into a block of their own. */
+struct memory_chunk *memory_chunk_create(struct memory_bus *b, struct memory_entry *const *entries,
+					 uint32_t n)
+{
+	struct memory_chunk *c = xcalloc(1, sizeof(*c));
+	size_t bytes = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		bytes += event_size(entries[i]->event);
+		c->cost += entries[i]->bytes;
+	}
+	c->block = event_block_create(n, bytes, NULL, b->base.env.budget);
+	c->live = n;
+	c->live_cost = c->cost;
+	struct event *events = event_block_events(c->block);
+	uint8_t *to = event_block_extra(c->block);
+	for (uint32_t i = 0; i < n; i++) {
+		copy_event(entries[i]->event, &events[i], to);
+		to += event_size(&events[i]);
+		entries[i]->event = &events[i];
+		entries[i]->chunk = c;
+	}
+	return c;
+}
+
+static void chunk_free(struct memory_chunk *c)
+{
+	event_block_unref(c->block);
+	free(c);
+}
+
+static struct memory_entry *entry_of(struct list *link)
+{
+	return container_of(link, struct memory_entry, log.link);
+}
+
+static bool same_chunk(struct memory_bus *b, struct list *link, const struct memory_chunk *c)
+{
+	if (link == &b->log.entries) {
+		return false;
+	}
+	struct memory_link *l = container_of(link, struct memory_link, link);
+	return l->seq == 0 || entry_of(link)->chunk == c;
+}
+
+/* Copies what is left of c, which stands together in the log just before or at `at`. */
+static void chunk_compact(struct memory_bus *b, struct memory_chunk *c, struct list *at)
+{
+	struct memory_entry *left[MEMORY_CHUNK];
+	uint32_t n = 0;
+
+	while (same_chunk(b, at->prev, c)) {
+		at = at->prev;
+	}
+	for (; n < c->live; at = at->next) {
+		if (container_of(at, struct memory_link, link)->seq != 0) {
+			left[n++] = entry_of(at);
+			assert(left[n - 1]->chunk == c);
+		}
+	}
+	struct memory_chunk *to = memory_chunk_create(b, left, n);
+	to->stored_ms = c->stored_ms;
+	to->mono_ms = c->mono_ms;
+	chunk_free(c);
+}
+
+/* e is not needed by anybody and leaves the history. */
+void memory_entry_evict(struct memory_bus *b, struct memory_entry *e)
+{
+	struct memory_log *l = &b->log;
+	struct memory_chunk *c = e->chunk;
+	struct list *at = e->log.link.next;
+
+	assert(e->queued == 0 && e->held == 0);
+	list_remove(&e->idle);
+	c->idle--;
+	list_remove(&e->log.link);
+	if (e->indexed) {
+		memory_index_remove(&l->index, e);
+	}
+	if (e->log.seq > l->evicted_seq) {
+		l->evicted_seq = e->log.seq;
+	}
+	l->bytes -= e->bytes;
+	c->live--;
+	c->live_cost -= e->bytes;
+	entry_free(l, e);
+	if (c->live == 0) {
+		chunk_free(c);
+	} else if (c->idle == 0 && c->live_cost < c->cost / 2) {
+		chunk_compact(b, c, at);
+	}
+}
+
+void memory_entry_unneeded(struct memory_bus *b, struct memory_entry *e)
+{
+	if (e->queued == 0 && e->held == 0) {
+		list_push_back(&b->log.idle, &e->idle);
+		e->chunk->idle++;
+	}
+}
+
+void memory_entry_unqueue(struct memory_bus *b, struct memory_entry *e)
+{
+	assert(e->queued > 0);
+	e->queued--;
+	memory_entry_unneeded(b, e);
+}
+
+void memory_entry_unhold(struct memory_bus *b, struct memory_entry *e)
+{
+	assert(e->held > 0);
+	e->held--;
+	memory_entry_unneeded(b, e);
+}
+
+struct memory_entry *memory_log_walk(struct memory_bus *b, struct memory_link *marker)
+{
+	struct list *at = marker->link.next;
+
+	for (; at != &b->log.entries; at = at->next) {
+		if (container_of(at, struct memory_link, link)->seq != 0) {
+			list_remove(&marker->link);
+			list_insert_before(at->next, &marker->link);
+			return entry_of(at);
+		}
+	}
+	return NULL;
+}
+
+struct memory_entry *memory_log_oldest_queued(struct memory_bus *b)
+{
+	struct list *at = b->log.drop.link.next;
+	struct memory_entry *found = NULL;
+
+	for (; at != &b->log.entries && !found; at = at->next) {
+		struct memory_entry *e = entry_of(at);
+
+		if (e->log.seq == 0) {
+			continue;
+		}
+		if (!e->chunk) { /* being stored just now */
+			break;
+		}
+		found = e->queued > 0 ? e : NULL;
+	}
+	/* What was passed is held or gone and will not be queued again, but for a replay. */
+	at = found ? &found->log.link : at;
+	list_remove(&b->log.drop.link);
+	list_insert_before(at, &b->log.drop.link);
+	return found;
+}
+
+void memory_log_finish(struct memory_bus *b)
+{
+	struct memory_log *l = &b->log;
+	struct list *item, *tmp;
+
+	list_remove(&l->drop.link);
+	list_for_each_safe (item, tmp, &l->entries) {
+		struct memory_entry *e = entry_of(item);
+
+		list_remove(item);
+		if (--e->chunk->live == 0) {
+			chunk_free(e->chunk);
+		}
+		free(e);
+	}
+	while ((item = list_pop_front(&l->free_entries))) {
+		free(container_of(item, struct memory_entry, idle));
+	}
+	memory_index_finish(&l->index);
+	l->count = l->n_free_entries = 0;
+}
