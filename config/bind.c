@@ -83,25 +83,30 @@ const struct option *option_find_path(const struct option *table, const char *pa
 	return NULL;
 }
 
+static void known_keys(const struct option *table, char out[512])
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (const struct option *o = table; o->key && n < 512 - 64; o++) {
+		if (o->kind != OPTION_UNSUPPORTED) {
+			n += (size_t)snprintf(out + n, 512 - n, "%s%.60s", n ? ", " : "", o->key);
+		}
+	}
+}
+
 static void unknown_key(struct bind *b, const struct path *path, const struct node *key,
 			const struct option *table)
 {
-	char near[NEAREST_MAX];
+	char text[512];
 	struct path here = {.up = path, .key = key->text};
 
-	if (nearest_key(table, key->text, near)) {
-		report_add(b->report, key->at, &here, "unknown key; did you mean %s?", near);
-		return;
+	if (nearest_key(table, key->text, text)) {
+		report_add(b->report, key->at, &here, "unknown key; did you mean %s?", text);
+	} else {
+		known_keys(table, text);
+		report_add(b->report, key->at, &here, "unknown key; known here: %s", text);
 	}
-	char known[512] = "";
-	size_t n = 0;
-	for (const struct option *o = table; o->key && n < sizeof(known) - 40; o++) {
-		if (o->kind != OPTION_UNSUPPORTED) {
-			n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n ? ", " : "",
-					      o->key);
-		}
-	}
-	report_add(b->report, key->at, &here, "unknown key; known here: %s", known);
 }
 
 /* The line of an earlier key of the same name in the map; 0: none. */
@@ -162,8 +167,9 @@ void bind_map(struct bind *b, const struct path *path, const struct node *map,
 		return;
 	}
 	if (map->kind != NODE_MAP) {
-		report_add(b->report, map->at, path, "must be a map of keys; known: %s, ...",
-			   table->key);
+		char known[512];
+		known_keys(table, known);
+		report_add(b->report, map->at, path, "must be a map; its keys: %s", known);
 		return;
 	}
 	for (const struct node *key = map->first; key; key = key->next) {

@@ -205,6 +205,25 @@ static void check_exhausted(const struct checked *k, bool any_dlq_off)
 	}
 }
 
+static bool same_names(const struct rule *a, const struct rule *b)
+{
+	if (strcmp(a->match, b->match) != 0) {
+		return false;
+	}
+	return a->group ? b->group && strcmp(a->group, b->group) == 0 : !b->group;
+}
+
+/* Sorted as they are, only neighbours can be equally specific for some topic. */
+static void check_tie(const struct checked *k, const struct rule *before)
+{
+	if (same_names(before, k->rule)) {
+		report_add(k->report, k->rule->at, k->path,
+			   "same match and group as topics[%u] on line %u, so neither wins; merge "
+			   "them",
+			   (unsigned)before->index, (unsigned)before->at.line);
+	}
+}
+
 void rules_check(const struct config_rules *r, const struct config_limits *l, struct report *report)
 {
 	const struct config_rules only_defaults = {.defaults = r->defaults};
@@ -227,5 +246,8 @@ void rules_check(const struct config_rules *r, const struct config_limits *l, st
 		rules_resolve(r, slice_str(k.rule->match), k.rule->group, &p);
 		check_rule(&k);
 		check_exhausted(&k, any_dlq_off);
+		if (i > 0) {
+			check_tie(&k, &r->topics[i - 1]);
+		}
 	}
 }

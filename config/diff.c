@@ -14,47 +14,74 @@
 
 /* One walk over a table, comparing two structs. */
 struct walk {
-	const void *now, *next;		  /* the structs that the offsets are of */
-	const struct config_marks *marks; /* of next */
-	bool silent;			  /* name what changed, not the values */
-	const char *remedy;		  /* appended; NULL: none */
+	const void *now, *next; /* the structs that the offsets are of */
+	/* Where their values stand. */
+	const struct config_marks *now_marks, *next_marks;
+	bool sparse;	    /* a value without a mark is not set */
+	bool silent;	    /* name what changed, not the values */
+	uint32_t line;	    /* of a value without a mark; 0: it is built in */
+	const char *remedy; /* appended */
 	struct config_errors *out;
 };
 
+static const void *at(const void *target, size_t offset)
+{
+	return (const char *)target + offset;
+}
+
+static bool is_set(const struct walk *w, const struct config_marks *marks, size_t offset)
+{
+	return !w->sparse || marks_find(marks, offset).line;
+}
+
+static bool differs(const struct walk *w, const struct option *o, size_t offset)
+{
+	bool a = is_set(w, w->now_marks, offset), b = is_set(w, w->next_marks, offset);
+
+	return a != b || (a && !value_equal(o, at(w->now, offset), at(w->next, offset)));
+}
+
+static char *text(const struct walk *w, const struct option *o, const void *target,
+		  const struct config_marks *marks, size_t offset)
+{
+	return is_set(w, marks, offset) ? value_text(o, at(target, offset)) : xstrdup("(not set)");
+}
+
 static void tell(const struct walk *w, const char *path, const struct option *o, size_t offset)
 {
-	uint32_t line = marks_find(w->marks, offset).line;
-	char where[32] = " (built in)";
+	uint32_t line = marks_find(w->next_marks, offset).line;
+	char where[32] = "";
 	char *a, *b;
 
-	if (line) {
-		snprintf(where, sizeof(where), " (line %u)", (unsigned)line);
+	line = line ? line : w->line;
+	if (line || !w->sparse) {
+		snprintf(where, sizeof(where), line ? " (line %u)" : " (built in)", (unsigned)line);
 	}
 	if (w->silent || o->kind == OPTION_SECRET) {
-		lines_add(w->out, "%s: changed%s%s", path, where, w->remedy ? w->remedy : "");
+		lines_add(w->out, "%s: changed%s%s", path, where, w->remedy);
 		return;
 	}
-	a = value_text(o, (const char *)w->now + offset);
-	b = value_text(o, (const char *)w->next + offset);
-	lines_add(w->out, "%s: %s -> %s%s%s", path, a, b, where, w->remedy ? w->remedy : "");
+	a = text(w, o, w->now, w->now_marks, offset);
+	b = text(w, o, w->next, w->next_marks, offset);
+	lines_add(w->out, "%s: %s -> %s%s%s", path, a, b, where, w->remedy);
 	free(a);
 	free(b);
 }
 
-/* A table that may be replaced by a word: `off` on one side, or on both. */
-static bool word_differs(const struct walk *w, const char *path, const struct option *o,
-			 size_t offset)
+/* A table that may be replaced by a word: true when it is, on one side at least. */
+static bool compare_words(const struct walk *w, const char *prefix, const struct option *o,
+			  size_t offset)
 {
-	int a = *(const int *)(const void *)((const char *)w->now + offset);
-	int b = *(const int *)(const void *)((const char *)w->next + offset);
+	int a = *(const int *)at(w->now, offset), b = *(const int *)at(w->next, offset);
 
 	if (a != b) {
-		lines_add(w->out, "%s: %s -> %s", path, a ? o->choices[a - 1] : "on",
+		lines_add(w->out, "%s%s: %s -> %s", prefix, o->key, a ? o->choices[a - 1] : "on",
 			  b ? o->choices[b - 1] : "on");
 	}
 	return a || b;
 }
 
+/* prefix: with its separator. */
 static void compare(const struct walk *w, const char *prefix, const struct option *table,
 		    size_t base)
 {
@@ -65,13 +92,12 @@ static void compare(const struct walk *w, const char *prefix, const struct optio
 		if (o->kind == OPTION_UNSUPPORTED || (o->kind == OPTION_TABLE && !o->table)) {
 			continue;
 		}
-		path = xasprintf("%s%s%s", prefix, prefix[0] ? "." : "", o->key);
+		path = xasprintf("%s%s%s", prefix, o->key, o->kind == OPTION_TABLE ? "." : "");
 		if (o->kind == OPTION_TABLE) {
-			if (!o->choices || !word_differs(w, path, o, offset)) {
+			if (!o->choices || !compare_words(w, prefix, o, offset)) {
 				compare(w, path, o->table, offset);
 			}
-		} else if (!value_equal(o, (const char *)w->now + offset,
-					(const char *)w->next + offset)) {
+		} else if (differs(w, o, offset)) {
 			tell(w, path, o, offset);
 		}
 		free(path);
@@ -104,12 +130,17 @@ static void compare_topics(const struct config_rules *now, const struct config_r
 	}
 	for (uint32_t i = 0; i < next->n_topics; i++) {
 		const struct rule *b = &next->topics[i], *a = find_rule(now, b);
-		const struct walk w = {.now = a, .next = b, .marks = &b->marks, .out = changes};
+		struct walk w = {.next = b, .sparse = true, .remedy = "", .out = changes};
 
 		if (!a) {
 			lines_add(changes, "%s: added (line %u)", b->label, (unsigned)b->at.line);
 		} else {
-			compare(&w, b->label, topic_options, 0);
+			w.now = a;
+			w.now_marks = &a->marks;
+			w.next_marks = &b->marks;
+			char *prefix = xasprintf("%s: ", b->label);
+			compare(&w, prefix, topic_options, 0);
+			free(prefix);
 		}
 	}
 }
@@ -148,16 +179,17 @@ static void compare_broker(const struct config_broker *now, const struct config_
 	const struct walk w = {.now = now->options,
 			       .next = next->options,
 			       .silent = true,
+			       .line = next->line,
 			       .remedy = "; needs a restart",
 			       .out = errors};
 	char *prefix;
 
-	if (now->kind != next->kind) {
-		lines_add(errors, "broker: %s -> %s (line %u); needs a restart", now->kind->name,
-			  next->kind->name, (unsigned)next->line);
+	if (strcmp(now->kind->name, next->kind->name) != 0) {
+		lines_add(errors, "broker: %s -> %s; needs a restart", now->kind->name,
+			  next->kind->name);
 		return;
 	}
-	prefix = xasprintf("broker.%s", now->kind->name);
+	prefix = xasprintf("broker.%s.", now->kind->name);
 	compare(&w, prefix, now->kind->options, 0);
 	free(prefix);
 }
@@ -165,7 +197,8 @@ static void compare_broker(const struct config_broker *now, const struct config_
 int config_diff(const struct config *now, const struct config *next, struct config_errors *changes,
 		struct config_errors *errors)
 {
-	struct walk w = {.now = now, .next = next, .marks = next->marks, .out = changes};
+	struct walk w = {
+		.now = now, .next = next, .next_marks = next->marks, .remedy = "", .out = changes};
 	struct walk restart = w;
 	size_t before = errors->n;
 
@@ -173,15 +206,17 @@ int config_diff(const struct config *now, const struct config *next, struct conf
 	restart.remedy = "; needs a restart";
 	for (const struct option *o = config_options; o->key; o++) {
 		if (o->kind == OPTION_TABLE && o->table) {
-			compare(strcmp(o->key, "socket") == 0 ? &restart : &w, o->key, o->table,
+			char *prefix = xasprintf("%s.", o->key);
+			compare(strcmp(o->key, "socket") == 0 ? &restart : &w, prefix, o->table,
 				o->offset);
+			free(prefix);
 		}
 	}
 	compare_broker(&now->brokers[0], &next->brokers[0], errors);
 	w.now = &now->rules->defaults;
 	w.next = &next->rules->defaults;
-	w.marks = &next->rules->defaults.marks;
-	compare(&w, "defaults", defaults_options, 0);
+	w.next_marks = &next->rules->defaults.marks;
+	compare(&w, "defaults.", defaults_options, 0);
 	compare_topics(now->rules, next->rules, changes);
 	compare_access(now, next, changes);
 	return errors->n > before ? EB_ENOTSUP : 0;

@@ -159,24 +159,6 @@ static int compare_rules(const void *a, const void *b)
 	return d ? d : (int)x->index - (int)y->index;
 }
 
-/* Only rules of the same match and group can both be the most specific one for a topic. */
-static void check_ties(const struct config_rules *rules, struct report *report,
-		       const struct path *path)
-{
-	for (uint32_t i = 1; i < rules->n_topics; i++) {
-		const struct rule *a = &rules->topics[i - 1], *b = &rules->topics[i];
-		struct path here = {.up = path, .index = b->index};
-		bool same_group = !a->group ? !b->group : b->group && !strcmp(a->group, b->group);
-
-		if (same_group && strcmp(a->match, b->match) == 0) {
-			report_add(report, b->at, &here,
-				   "same match and group as topics[%u] on line %u, so neither "
-				   "wins; merge them",
-				   (unsigned)a->index, (unsigned)a->at.line);
-		}
-	}
-}
-
 void rules_bind_topics(struct config_rules *r, struct report *report, const struct path *path,
 		       const struct node *node)
 {
@@ -200,5 +182,4 @@ void rules_bind_topics(struct config_rules *r, struct report *report, const stru
 	if (r->n_topics) {
 		qsort(r->topics, r->n_topics, sizeof(*r->topics), compare_rules);
 	}
-	check_ties(r, report, path);
 }

@@ -50,12 +50,12 @@ struct config_rules *rules_create(void);
 void rules_destroy(struct config_rules *r);
 void rules_resolve(const struct config_rules *r, struct slice topic, const char *group,
 		   struct policy *out);
-/* `defaults:` and `topics:`, once each; topics are sorted and their ties reported. */
+/* `defaults:` and `topics:`, once each; topics are sorted. */
 void rules_bind_defaults(struct config_rules *r, struct report *report, const struct path *path,
 			 const struct node *node);
 void rules_bind_topics(struct config_rules *r, struct report *report, const struct path *path,
 		       const struct node *node);
-/* Reports values that cannot go together; max_lease_ms and memory are those of limits. */
+/* Reports ties and values that cannot go together; max_lease_ms and memory are those of limits. */
 struct config_limits;
 void rules_check(const struct config_rules *r, const struct config_limits *limits,
 		 struct report *report);

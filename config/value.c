@@ -26,16 +26,17 @@ static struct unit_text limit_text(const struct option *o, int64_t v)
 	return t;
 }
 
-static int check_range(const struct option *o, bool in_range, struct err_text *err)
+static int check_range(const struct option *o, const char *s, bool in_range, struct err_text *err)
 {
 	if (in_range || (o->min == 0 && o->max == 0)) {
 		return 0;
 	}
 	if (o->max == INT64_MAX) {
-		return err_set(err, EB_EINVAL, "must be at least %s", limit_text(o, o->min).s);
+		return err_set(err, EB_EINVAL, "must be at least %s, is %s",
+			       limit_text(o, o->min).s, show(s).s);
 	}
-	return err_set(err, EB_EINVAL, "must be %s..%s", limit_text(o, o->min).s,
-		       limit_text(o, o->max).s);
+	return err_set(err, EB_EINVAL, "must be %s..%s, is %s", limit_text(o, o->min).s,
+		       limit_text(o, o->max).s, show(s).s);
 }
 
 static int bind_quantity(const struct option *o, const char *s, int64_t *dst, struct err_text *err)
@@ -58,7 +59,7 @@ static int bind_quantity(const struct option *o, const char *s, int64_t *dst, st
 		break;
 	}
 	if (!rc) {
-		rc = check_range(o, v >= o->min && v <= o->max, err);
+		rc = check_range(o, s, v >= o->min && v <= o->max, err);
 	}
 	if (!rc) {
 		*dst = v;
@@ -72,7 +73,7 @@ static int bind_number(const struct option *o, const char *s, double *dst, struc
 	int rc = units_number(s, &v, err);
 
 	if (!rc) {
-		rc = check_range(o, v >= (double)o->min && v <= (double)o->max, err);
+		rc = check_range(o, s, v >= (double)o->min && v <= (double)o->max, err);
 	}
 	if (!rc) {
 		*dst = v;
