@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/credit.h"
+
+#include <assert.h>
+
+void credit_pool_init(struct credit_pool *p, uint32_t max_events, uint64_t max_bytes)
+{
+	p->max_events = max_events;
+	p->max_bytes = max_bytes < CREDIT_MIN_BYTES ? CREDIT_MIN_BYTES : max_bytes;
+	p->level = p->max_bytes;
+	p->outstanding = 0;
+}
+
+/* The highest of max, max/2, max/4... that is not above share. */
+static uint64_t step_down(uint64_t max, uint64_t share)
+{
+	uint64_t level = max;
+
+	while (level > share && level > CREDIT_MIN_BYTES) {
+		level /= 2;
+	}
+	return level < CREDIT_MIN_BYTES ? CREDIT_MIN_BYTES : level;
+}
+
+bool credit_pool_update(struct credit_pool *p, uint32_t sessions, size_t room)
+{
+	uint64_t share = sessions > 0 ? (room + p->outstanding) / sessions : p->max_bytes;
+	uint64_t level = step_down(p->max_bytes, share);
+
+	/* Rising needs a quarter to spare, or the level would swing around a step. */
+	if (level > p->level && level < p->max_bytes && share < level + level / 4) {
+		level /= 2;
+	}
+	if (level == p->level || (level < CREDIT_MIN_BYTES)) {
+		return false;
+	}
+	p->level = level;
+	return true;
+}
+
+bool credit_take(struct credit_pool *p, struct credit_use *u, size_t bytes)
+{
+	if (u->events >= p->max_events) {
+		return false;
+	}
+	if (u->events > 0 && (bytes > p->level || u->bytes > p->level - bytes)) {
+		return false;
+	}
+	u->events++;
+	u->bytes += bytes;
+	p->outstanding += bytes;
+	return true;
+}
+
+void credit_give(struct credit_pool *p, struct credit_use *u, uint32_t events, size_t bytes)
+{
+	assert(events <= u->events && bytes <= u->bytes && bytes <= p->outstanding);
+	u->events -= events;
+	u->bytes -= bytes;
+	p->outstanding -= bytes;
+}
+
+bool credit_overran(const struct credit_pool *p, const struct credit_use *u, size_t bytes)
+{
+	return u->events >= p->max_events || bytes > p->max_bytes ||
+	       u->bytes > p->max_bytes - bytes;
+}
+
+bool credit_judge(struct credit_use *u, bool overran)
+{
+	u->strikes = overran ? u->strikes + 1 : 0;
+	return u->strikes < CREDIT_MAX_STRIKES;
+}
