@@ -47,10 +47,8 @@ void memory_hold_free(struct memory_hold *h)
 	struct memory_flow *m = h->flow;
 	struct memory_bus *b = m->bus;
 
-	if (h->state == HOLD_PARKED && h->park.due_ms > b->wheel.now_ms) {
+	if (h->state == HOLD_PARKED) {
 		wheel_remove(&b->wheel, &h->park);
-	} else if (h->state == HOLD_PARKED) {
-		list_remove(&h->park.link); /* it has left the wheel for b->expired */
 	}
 	m->bytes -= h->entry->bytes;
 	memory_entry_unhold(b, h->entry);
