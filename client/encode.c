@@ -12,6 +12,8 @@
 #include "base/topic.h"
 #include "client/internal.h"
 
+#define MAX_PAYLOAD ((size_t)1 << 30) /* far above any frame; keeps sums from overflowing */
+
 enum { ID, TOPIC, KEY, CONTENT_TYPE, MESSAGE_TYPE };
 
 size_t ebus_varint_size(uint64_t v)
@@ -62,16 +64,8 @@ static size_t pair_size(const struct eventbus_pair *m)
 	return field_size(length(m->key)) + field_size(length(m->value));
 }
 
-void ebus_message_measure(const struct eventbus_message *m, struct message_sizes *out)
+static void measure(const struct eventbus_message *m, struct message_sizes *out)
 {
-	out->n[ID] = length(m->id);
-	if (out->n[ID] == 0) {
-		out->n[ID] = UUID_TEXT_SIZE;
-	}
-	out->n[TOPIC] = length(m->topic);
-	out->n[KEY] = length(m->key);
-	out->n[CONTENT_TYPE] = length(m->content_type);
-	out->n[MESSAGE_TYPE] = length(m->message_type);
 	out->event = 1 + 10; /* the time, at its longest: the real size is known when written */
 	for (size_t i = 0; i < 5; i++) {
 		out->event += optional_size(out->n[i]);
@@ -166,10 +160,6 @@ static int check_metadata(const struct eventbus_message *m, struct err_text *err
 	size_t total = 0;
 	int rc;
 
-	if (m->metadata_count > METADATA_MAX_PAIRS) {
-		return err_set(err, EVENTBUS_ETOOBIG, "metadata: %zu pairs, at most %d are allowed",
-			       m->metadata_count, METADATA_MAX_PAIRS);
-	}
 	for (size_t i = 0; i < m->metadata_count; i++) {
 		const struct eventbus_pair *pair = &m->metadata[i];
 
@@ -198,24 +188,15 @@ static int check_metadata(const struct eventbus_message *m, struct err_text *err
 	return 0;
 }
 
-int ebus_message_check(const struct eventbus_message *m, const struct message_sizes *s,
+static int check_texts(const struct eventbus_message *m, const struct message_sizes *s,
 		       struct err_text *err)
 {
 	struct err_text why;
 	int rc = 0;
 
-	if (s->n[TOPIC] == 0 && s->n[MESSAGE_TYPE] == 0) {
-		return err_set(err, EVENTBUS_EINVAL, "topic: missing");
-	}
 	if (s->n[TOPIC] && !topic_valid(slice_of(m->topic, s->n[TOPIC]))) {
 		topic_check(slice_of(m->topic, s->n[TOPIC]), &why);
 		return err_set(err, EVENTBUS_EINVAL, "topic: %s", why.s);
-	}
-	if (m->payload_size && !m->payload) {
-		return err_set(err, EVENTBUS_EINVAL, "payload: NULL with a size");
-	}
-	if (m->published_at_ms < 0) {
-		return err_set(err, EVENTBUS_EINVAL, "published_at_ms: before 1970");
 	}
 	if (m->id && *m->id) {
 		rc = check_text("id", m->id, s->n[ID], EVENT_ID_MAX, err);
@@ -232,4 +213,37 @@ int ebus_message_check(const struct eventbus_message *m, const struct message_si
 				err);
 	}
 	return rc ? rc : check_metadata(m, err);
+}
+
+int ebus_message_measure(const struct eventbus_message *m, struct message_sizes *out,
+			 struct err_text *err)
+{
+	int rc;
+
+	out->n[ID] = m->id && *m->id ? strlen(m->id) : UUID_TEXT_SIZE;
+	out->n[TOPIC] = length(m->topic);
+	out->n[KEY] = length(m->key);
+	out->n[CONTENT_TYPE] = length(m->content_type);
+	out->n[MESSAGE_TYPE] = length(m->message_type);
+	if (out->n[TOPIC] == 0 && out->n[MESSAGE_TYPE] == 0) {
+		return err_set(err, EVENTBUS_EINVAL, "topic: missing");
+	}
+	if (m->payload_size && !m->payload) {
+		return err_set(err, EVENTBUS_EINVAL, "payload: NULL with a size");
+	}
+	if (m->payload_size > MAX_PAYLOAD) {
+		return err_set(err, EVENTBUS_ETOOBIG, "payload: %zu bytes", m->payload_size);
+	}
+	if (m->published_at_ms < 0) {
+		return err_set(err, EVENTBUS_EINVAL, "published_at_ms: before 1970");
+	}
+	if (m->metadata_count > METADATA_MAX_PAIRS) {
+		return err_set(err, EVENTBUS_ETOOBIG, "metadata: %zu pairs, at most %d are allowed",
+			       m->metadata_count, METADATA_MAX_PAIRS);
+	}
+	rc = check_texts(m, out, err);
+	if (rc == 0) {
+		measure(m, out);
+	}
+	return rc;
 }

@@ -236,10 +236,9 @@ struct message_sizes {
 	size_t n[5];  /* id, topic, key, content type, message type */
 };
 #define MESSAGE_EVENT_FIELD 0x12 /* Publish.events: field 2, length-delimited */
-/* 0, or EVENTBUS_EINVAL / ETOOBIG with a text. */
-int ebus_message_check(const struct eventbus_message *m, const struct message_sizes *s,
-		       struct err_text *err);
-void ebus_message_measure(const struct eventbus_message *m, struct message_sizes *out);
+/* Checks m and finds the sizes: 0, or EVENTBUS_EINVAL / ETOOBIG with a text. */
+int ebus_message_measure(const struct eventbus_message *m, struct message_sizes *out,
+			 struct err_text *err);
 /* Writes s->field bytes; returns the end. An empty id becomes a UUID, time 0 becomes now. */
 uint8_t *ebus_message_write(const struct eventbus_message *m, const struct message_sizes *s,
 			    uint8_t *p);

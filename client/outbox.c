@@ -386,8 +386,7 @@ int eventbus_publish(struct eventbus *c, const struct eventbus_message *m, event
 	uint8_t *p;
 	int rc;
 
-	ebus_message_measure(m, &s);
-	rc = ebus_message_check(m, &s, &err);
+	rc = ebus_message_measure(m, &s, &err);
 	if (rc) {
 		return ebus_fail(c, rc, "%s", err.s);
 	}

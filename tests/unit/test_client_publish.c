@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/fake_daemon.h"
+#include "tests/unit/suite.h"
+
+#define TOPIC "orders.created"
+
+struct seen {
+	int told;
+	struct eventbus_receipt last;
+	char order[256]; /* one letter per answer: outcome as a digit */
+};
+
+static void on_published(void *ctx, const struct eventbus_result *r)
+{
+	struct seen *s = ctx;
+
+	s->order[s->told++] = (char)('0' + r->outcome);
+	s->last.outcome = r->outcome;
+	s->last.reason = r->reason;
+	s->last.duplicate = r->duplicate;
+	snprintf(s->last.text, sizeof(s->last.text), "%s", r->text);
+	snprintf(s->last.position, sizeof(s->last.position), "%s", r->position);
+	snprintf(s->last.id, sizeof(s->last.id), "%.*s", (int)r->id.n, r->id.p);
+}
+
+static int publish(struct eventbus *c, const char *payload, struct seen *s)
+{
+	const struct eventbus_message m = {
+		.topic = TOPIC, .payload = payload, .payload_size = strlen(payload)};
+
+	return eventbus_publish(c, &m, on_published, s);
+}
+
+static void publish_n(struct eventbus *c, int n, struct seen *s)
+{
+	for (int i = 0; i < n; i++) {
+		ck_assert_int_eq(publish(c, "x", s), 0);
+	}
+}
+
+START_TEST(events_arrive_as_they_were_given)
+{
+	const struct eventbus_pair meta[] = {{"a", "1"}, {"b", "zwei"}};
+	const struct eventbus_message m = {
+		.topic = TOPIC,
+		.payload = "p\0q",
+		.payload_size = 3,
+		.id = "id-1",
+		.key = "k",
+		.content_type = "text/plain",
+		.message_type = "shop.Order",
+		.published_at_ms = 42,
+		.metadata = meta,
+		.metadata_count = 2,
+	};
+	struct fake f;
+	struct eventbus *c;
+	Eventbus__V1__Event *e;
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	ck_assert_int_eq(eventbus_publish(c, &m, NULL, NULL), 0);
+	ck_assert_int_eq(eventbus_process(c), 0);
+	e = FAKE_EXPECT(&f, PUBLISH)->publish->events[0];
+	ck_assert_str_eq(e->id, "id-1");
+	ck_assert_str_eq(e->topic, TOPIC);
+	ck_assert_uint_eq(e->payload.len, 3);
+	ck_assert_mem_eq(e->payload.data, "p\0q", 3);
+	ck_assert_str_eq(e->key, "k");
+	ck_assert_str_eq(e->content_type, "text/plain");
+	ck_assert_str_eq(e->message_type, "shop.Order");
+	ck_assert_int_eq(e->published_at_ms, 42);
+	ck_assert_uint_eq(e->n_metadata, 2);
+	ck_assert_str_eq(e->metadata[1]->value, "zwei");
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(an_id_and_a_time_are_made)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	Eventbus__V1__Event *e;
+	char id[64];
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	publish_n(c, 1, &s);
+	eventbus_process(c);
+	e = FAKE_EXPECT(&f, PUBLISH)->publish->events[0];
+	ck_assert_uint_eq(strlen(e->id), 36);
+	ck_assert_int_gt(e->published_at_ms, 1600000000000);
+	snprintf(id, sizeof(id), "%s", e->id);
+	fake_confirm(&f, 1, 1, 0);
+	fake_turns(c, &s.told, 1);
+	ck_assert_int_eq(s.last.outcome, EVENTBUS_STORED);
+	ck_assert_str_eq(s.last.id, id);
+	ck_assert_uint_eq(eventbus_unconfirmed(c), 0);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(many_leave_in_few_frames)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	Eventbus__V1__Publish *p;
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	publish_n(c, 20, &s);
+	eventbus_process(c);
+	p = FAKE_EXPECT(&f, PUBLISH)->publish;
+	ck_assert_uint_eq(p->first_sequence, 1);
+	ck_assert_uint_eq(p->n_events, 8);
+	p = FAKE_EXPECT(&f, PUBLISH)->publish;
+	ck_assert_uint_eq(p->first_sequence, 9);
+	p = FAKE_EXPECT(&f, PUBLISH)->publish;
+	ck_assert_uint_eq(p->n_events, 4);
+	ck_assert(fake_nothing_to_read(&f));
+	eventbus_destroy(c);
+	ck_assert_int_eq(s.told, 20);
+	ck_assert_int_eq(s.last.outcome, EVENTBUS_UNKNOWN);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(credit_in_events_is_respected)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+
+	fake_start(&f);
+	f.credit_events = 3;
+	c = fake_client(&f, NULL);
+	publish_n(c, 5, &s);
+	eventbus_process(c);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->n_events, 3);
+	ck_assert(fake_nothing_to_read(&f));
+	fake_confirm(&f, 1, 1, 0);
+	fake_turns(c, &s.told, 1);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->n_events, 1);
+	fake_confirm(&f, 2, 4, 1); /* it shrinks */
+	fake_turns(c, &s.told, 4);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->first_sequence, 5);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(credit_in_bytes_is_respected_and_one_large_event_still_leaves)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	char large[4000];
+
+	memset(large, 'x', sizeof(large) - 1);
+	large[sizeof(large) - 1] = '\0';
+	fake_start(&f);
+	f.credit_bytes = 150;
+	c = fake_client(&f, NULL);
+	publish_n(c, 3, &s);
+	ck_assert_int_eq(publish(c, large, &s), 0);
+	eventbus_process(c);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->n_events, 2);
+	ck_assert(fake_nothing_to_read(&f));
+	fake_confirm(&f, 1, 2, 0);
+	fake_turns(c, &s.told, 2);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->n_events, 1);
+	fake_confirm(&f, 3, 3, 0);
+	fake_turns(c, &s.told, 3);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->events[0]->payload.len, 3999);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(without_credit_nothing_leaves)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+
+	fake_start(&f);
+	f.credit_events = 0;
+	f.credit_bytes = 0;
+	c = fake_client(&f, NULL);
+	publish_n(c, 1, &s);
+	eventbus_process(c);
+	ck_assert(fake_nothing_to_read(&f));
+	eventbus_destroy(c);
+	ck_assert_int_eq(s.last.outcome, EVENTBUS_NOT_STORED);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(a_full_queue_says_again)
+{
+	const struct eventbus_options o = {.queue_events = 4};
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+
+	fake_start(&f);
+	c = fake_client(&f, &o);
+	publish_n(c, 4, &s);
+	ck_assert_int_eq(publish(c, "x", &s), EVENTBUS_EAGAIN);
+	eventbus_process(c);
+	fake_confirm(&f, 1, 2, 0);
+	fake_turns(c, &s.told, 2);
+	publish_n(c, 2, &s);
+	ck_assert_int_eq(publish(c, "x", &s), EVENTBUS_EAGAIN);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(a_full_queue_of_bytes_says_again)
+{
+	const struct eventbus_options o = {.queue_bytes = 300};
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	int n = 0;
+
+	fake_start(&f);
+	c = fake_client(&f, &o);
+	while (publish(c, "x", &s) == 0) {
+		n++;
+	}
+	ck_assert_int_ge(n, 2);
+	ck_assert_int_le(n, 5);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(unanswered_ones_are_sent_again_in_order_with_the_same_id)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	Eventbus__V1__Publish *p;
+	char ids[4][64];
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	publish_n(c, 4, &s);
+	eventbus_process(c);
+	p = FAKE_EXPECT(&f, PUBLISH)->publish;
+	for (int i = 0; i < 4; i++) {
+		snprintf(ids[i], sizeof(ids[i]), "%s", p->events[i]->id);
+	}
+	fake_confirm(&f, 2, 2, 0); /* a hole */
+	fake_turns(c, &s.told, 1);
+	fake_hang_up(&f);
+	eventbus_process(c);
+	ck_assert(!eventbus_is_connected(c));
+	fake_meet(&f, c);
+	p = FAKE_EXPECT(&f, PUBLISH)->publish;
+	ck_assert_uint_eq(p->first_sequence, 1);
+	ck_assert_uint_eq(p->n_events, 1);
+	ck_assert_str_eq(p->events[0]->id, ids[0]);
+	p = FAKE_EXPECT(&f, PUBLISH)->publish;
+	ck_assert_uint_eq(p->first_sequence, 3);
+	ck_assert_uint_eq(p->n_events, 2);
+	ck_assert_str_eq(p->events[0]->id, ids[2]);
+	ck_assert_str_eq(p->events[1]->id, ids[3]);
+	fake_confirm(&f, 1, 4, 0);
+	fake_turns(c, &s.told, 4);
+	ck_assert_str_eq(s.order, "0000");
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(failures_are_told_with_what_to_do)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	publish_n(c, 3, &s);
+	eventbus_process(c);
+	fake_fail(&f, 2, 2, OUTCOME_PERMANENT, REASON_DENIED, "not for you");
+	fake_confirm(&f, 1, 3, 0);
+	fake_turns(c, &s.told, 3);
+	ck_assert_str_eq(s.order, "300");
+	ck_assert_uint_eq(eventbus_unconfirmed(c), 0);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(an_answer_for_what_was_never_sent_does_nothing)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	publish_n(c, 1, &s);
+	eventbus_process(c);
+	fake_confirm(&f, 2, UINT64_MAX, 0);
+	fake_confirm(&f, 1, 1, 0);
+	fake_confirm(&f, 1, 1, 0);
+	fake_turns(c, &s.told, 1);
+	ck_assert(eventbus_is_connected(c));
+	eventbus_destroy(c);
+	ck_assert_int_eq(s.told, 1);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(what_a_draining_daemon_refuses_waits_for_the_next)
+{
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	Eventbus__V1__Publish *p;
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	publish_n(c, 2, &s);
+	eventbus_process(c);
+	FAKE_EXPECT(&f, PUBLISH);
+	fake_fail(&f, 1, 2, OUTCOME_NOT_STORED, REASON_DRAINING, "draining");
+	eventbus_run_once(c, FAKE_WAIT_MS);
+	publish_n(c, 1, &s);
+	eventbus_process(c);
+	ck_assert(fake_nothing_to_read(&f));
+	ck_assert_int_eq(s.told, 0);
+	fake_hang_up(&f);
+	eventbus_process(c);
+	fake_meet(&f, c);
+	p = FAKE_EXPECT(&f, PUBLISH)->publish;
+	ck_assert_uint_eq(p->first_sequence, 1);
+	ck_assert_uint_eq(p->n_events, 3);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(a_frame_that_is_refused_fails_as_a_whole_and_alone)
+{
+	Eventbus__V1__Error e = EVENTBUS__V1__ERROR__INIT;
+	FAKE_FRAME(frame, error, ERROR, &e);
+	char text[] = "publish.events[0]: no";
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	publish_n(c, 20, &s); /* 8 + 8 + 4 */
+	eventbus_process(c);
+	e.outcome = EVENTBUS__V1__OUTCOME__OUTCOME_PERMANENT;
+	e.text = text;
+	e.re_case = EVENTBUS__V1__ERROR__RE_SEQUENCE;
+	e.sequence = 9;
+	fake_write(&f, &frame);
+	fake_turns(c, &s.told, 8);
+	ck_assert_str_eq(s.order, "33333333");
+	fake_hang_up(&f);
+	eventbus_process(c);
+	fake_meet(&f, c);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->first_sequence, 1);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->first_sequence, 17);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(the_publish_timeout_gives_up)
+{
+	const struct eventbus_options o = {.publish_timeout_ms = 30};
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+
+	fake_start(&f);
+	f.credit_events = 1;
+	c = fake_client(&f, &o);
+	publish_n(c, 2, &s);
+	fake_turns(c, &s.told, 2);
+	ck_assert_str_eq(s.order, "21"); /* unknown: it was sent; not stored: it was not */
+	ck_assert_uint_eq(eventbus_unconfirmed(c), 0);
+	publish_n(c, 1, &s); /* the first still uses up the credit */
+	eventbus_process(c);
+	FAKE_EXPECT(&f, PUBLISH);
+	ck_assert(fake_nothing_to_read(&f));
+	fake_confirm(&f, 1, 1, 0);
+	eventbus_run_once(c, FAKE_WAIT_MS);
+	ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->first_sequence, 3);
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(positions_are_told)
+{
+	const struct eventbus_options o = {.positions = true};
+	struct published_position at = {.sequence = 1, .position = "memory/1/9", .duplicate = true};
+	struct published_frame p = {.positions = &at, .n_positions = 1};
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	struct buf b;
+
+	fake_start(&f);
+	c = fake_client(&f, &o);
+	publish_n(c, 1, &s);
+	eventbus_process(c);
+	ck_assert(FAKE_EXPECT(&f, PUBLISH)->publish->positions);
+	buf_init(&b);
+	codec_write_published(&b, &p);
+	fake_write_bytes(&f, &b);
+	fake_confirm(&f, 1, 1, 0);
+	fake_turns(c, &s.told, 1);
+	ck_assert_str_eq(s.last.position, "memory/1/9");
+	ck_assert(s.last.duplicate);
+	eventbus_destroy(c);
+	ck_assert_int_eq(s.told, 1);
+	fake_stop(&f);
+}
+END_TEST
+
+static int refused(struct eventbus *c, const struct eventbus_message *m)
+{
+	int rc = eventbus_publish(c, m, NULL, NULL);
+
+	ck_assert_str_ne(eventbus_error_text(c), "");
+	return rc;
+}
+
+START_TEST(what_would_end_the_session_is_refused_here)
+{
+	const struct eventbus_pair twice[] = {{"a", "1"}, {"a", "2"}};
+	const struct eventbus_pair bad[] = {{"a", "\xff"}};
+	const struct eventbus_pair empty[] = {{"", "1"}};
+	struct eventbus_pair many[65];
+	struct eventbus_message m = {.topic = TOPIC};
+	struct fake f;
+	struct eventbus *c;
+	char big[2000];
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	ck_assert_int_eq(refused(c, &(struct eventbus_message){0}), EVENTBUS_EINVAL);
+	ck_assert_int_eq(refused(c, &(struct eventbus_message){.topic = "a.*"}), EVENTBUS_EINVAL);
+	m.key = "\xc3(";
+	ck_assert_int_eq(refused(c, &m), EVENTBUS_EINVAL);
+	m.key = NULL;
+	m.metadata = twice;
+	m.metadata_count = 2;
+	ck_assert_int_eq(refused(c, &m), EVENTBUS_EINVAL);
+	m.metadata = bad;
+	m.metadata_count = 1;
+	ck_assert_int_eq(refused(c, &m), EVENTBUS_EINVAL);
+	m.metadata = empty;
+	ck_assert_int_eq(refused(c, &m), EVENTBUS_EINVAL);
+	m.metadata = many;
+	m.metadata_count = 65;
+	ck_assert_int_eq(refused(c, &m), EVENTBUS_ETOOBIG);
+	m.metadata_count = 0;
+	memset(big, 'x', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	m.id = big;
+	ck_assert_int_eq(refused(c, &m), EVENTBUS_ETOOBIG);
+	m.id = NULL;
+	m.payload = big;
+	m.payload_size = (size_t)1 << 20;
+	ck_assert_int_eq(refused(c, &m), EVENTBUS_ETOOBIG);
+	ck_assert_uint_eq(eventbus_unconfirmed(c), 0);
+	eventbus_process(c);
+	ck_assert(fake_nothing_to_read(&f));
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+START_TEST(many_thousands_pass_through)
+{
+	struct fake f;
+	struct eventbus *c;
+	int sent = 0, answered = 0;
+	struct seen s = {0};
+
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	while (answered < 5000) {
+		Eventbus__V1__Publish *p;
+
+		while (sent < 5000 && sent - answered < 300) {
+			const struct eventbus_message m = {
+				.topic = TOPIC, .payload = &s, .payload_size = (size_t)sent % 200};
+
+			ck_assert_int_eq(eventbus_publish(c, &m, NULL, NULL), 0);
+			sent++;
+		}
+		eventbus_process(c);
+		p = FAKE_EXPECT(&f, PUBLISH)->publish;
+		ck_assert_uint_eq(p->first_sequence, (uint64_t)answered + 1);
+		ck_assert_uint_eq(p->events[0]->payload.len, (size_t)answered % 200);
+		answered += (int)p->n_events;
+		fake_confirm(&f, p->first_sequence, p->first_sequence + p->n_events - 1, 0);
+	}
+	while (eventbus_unconfirmed(c)) {
+		eventbus_run_once(c, FAKE_WAIT_MS);
+	}
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+int main(void)
+{
+	const TTest *tests[] = {
+		events_arrive_as_they_were_given,
+		an_id_and_a_time_are_made,
+		many_leave_in_few_frames,
+		credit_in_events_is_respected,
+		credit_in_bytes_is_respected_and_one_large_event_still_leaves,
+		without_credit_nothing_leaves,
+		a_full_queue_says_again,
+		a_full_queue_of_bytes_says_again,
+		unanswered_ones_are_sent_again_in_order_with_the_same_id,
+		failures_are_told_with_what_to_do,
+		an_answer_for_what_was_never_sent_does_nothing,
+		what_a_draining_daemon_refuses_waits_for_the_next,
+		a_frame_that_is_refused_fails_as_a_whole_and_alone,
+		the_publish_timeout_gives_up,
+		positions_are_told,
+		what_would_end_the_session_is_refused_here,
+		many_thousands_pass_through,
+	};
+
+	return suite_run("client publish", tests, sizeof(tests) / sizeof(tests[0]));
+}
