@@ -126,6 +126,8 @@ bench: all ## measure; writes build/bench.tsv
 	scripts/bench
 lint: $(GEN_H) ## format, layers, headers alone, clang-tidy, shellcheck
 	scripts/lint $(OUT)
+cflags: ## print the compiler's flags, for tools
+	@echo $(CPPFLAGS) $(CFLAGS_COMMON)
 fmt: ## format every C file in place
 	git ls-files '*.c' '*.h' | xargs clang-format -i
 
@@ -137,5 +139,5 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | sort
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: all unit check integration contract valgrind fuzzers fuzz bench-bins bench lint fmt install clean help
+.PHONY: cflags all unit check integration contract valgrind fuzzers fuzz bench-bins bench lint fmt install clean help
 .SECONDARY:
