@@ -84,7 +84,7 @@ int codec_read(enum codec_side side, struct slice body, struct arena *arena,
 	struct scan_rules rules = {
 		.allow_unknown = side == CODEC_CLIENT,
 		.max_elements = max_elements(side, kind),
-		.max_pairs = METADATA_MAX_PAIRS,
+		.max_pairs = side == CODEC_CLIENT ? UINT32_MAX : METADATA_MAX_PAIRS,
 		.max_memory = body.n * (side == CODEC_CLIENT ? CLIENT_FACTOR : DAEMON_FACTOR) +
 			      MEMORY_BASE,
 	};

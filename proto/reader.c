@@ -68,7 +68,6 @@ static int read_pair(const struct place *at, struct wire *w, struct event *e,
 	struct slice entry;
 	uint32_t unknown;
 	const char *why;
-	int rc;
 
 	if (wire_bytes(w, &entry) != 0) {
 		return bad_pair(at, EB_EPROTO, w->why);
@@ -77,10 +76,11 @@ static int read_pair(const struct place *at, struct wire *w, struct event *e,
 		return unknown ? bad_unknown(at, ".metadata", unknown)
 			       : bad_pair(at, EB_EPROTO, why);
 	}
-	rc = wire_keys_add(keys, pair.key);
-	if (rc != 0) {
-		return rc == EB_EEXIST ? bad_pair(at, EB_EPROTO, "a key twice")
-				       : bad_pair(at, EB_ETOOBIG, "more than 64 pairs");
+	if (wire_keys_add(keys, pair.key) != 0) {
+		return bad_pair(at, EB_EPROTO, "a key twice");
+	}
+	if (!at->lenient && e->metadata_count == METADATA_MAX_PAIRS) {
+		return bad_pair(at, EB_ETOOBIG, "more than 64 pairs");
 	}
 	e->metadata_count++;
 	e->metadata_bytes += (uint32_t)(pair.key.n + pair.value.n);

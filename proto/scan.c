@@ -327,7 +327,6 @@ int scan_message(const ProtobufCMessageDescriptor *type, struct slice bytes,
 {
 	struct scan s = {.rules = rules, .err = err};
 
-	assert(rules->max_pairs <= METADATA_MAX_PAIRS);
 	return scan_level(&s, NULL, type, bytes);
 }
 

@@ -18,7 +18,7 @@
 struct scan_rules {
 	bool allow_unknown;    /* skip unknown fields and keep unknown enum values */
 	uint32_t max_elements; /* of one repeated field */
-	uint32_t max_pairs;    /* of one map, at most 64 */
+	uint32_t max_pairs;    /* of one map */
 	size_t max_memory;     /* that protobuf-c may need to unpack it; 0: no limit */
 };
 

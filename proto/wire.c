@@ -102,9 +102,6 @@ int wire_keys_add(struct wire_keys *k, struct slice key)
 	unsigned mix = (unsigned)key.n * 7u;
 	uint64_t bit;
 
-	if (k->n == METADATA_MAX_PAIRS) {
-		return EB_ETOOBIG;
-	}
 	if (key.n > 0) {
 		mix += key.p[0] * 31u + key.p[key.n - 1] * 17u + key.p[key.n / 2];
 	}
@@ -116,8 +113,10 @@ int wire_keys_add(struct wire_keys *k, struct slice key)
 			}
 		}
 	}
-	k->seen |= bit;
-	k->key[k->n++] = key;
+	if (k->n < WIRE_KEYS) {
+		k->seen |= bit;
+		k->key[k->n++] = key;
+	}
 	return 0;
 }
 

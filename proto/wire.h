@@ -155,13 +155,18 @@ int wire_skip(struct wire *w, unsigned type);
 int wire_pair(struct slice entry, bool lenient, struct metadata_pair *out, uint32_t *unknown,
 	      const char **why);
 
-/* Keys of one map, to find the second use of one. Zero n and seen to begin. */
+/*
+ * Keys of one map, to find the second use of one. Zero n and seen to begin. A client may send
+ * METADATA_MAX_PAIRS; the daemon adds to that (dead letters), and a foreign event may have any
+ * number, of which the first WIRE_KEYS are compared.
+ */
+#define WIRE_KEYS (2 * METADATA_MAX_PAIRS)
 struct wire_keys {
 	uint32_t n;
 	uint64_t seen; /* a 64-bit Bloom filter: most new keys need no comparison */
-	struct slice key[METADATA_MAX_PAIRS];
+	struct slice key[WIRE_KEYS];
 };
-/* 0, EB_EEXIST, or EB_ETOOBIG at more than METADATA_MAX_PAIRS. */
+/* 0 or EB_EEXIST. */
 int wire_keys_add(struct wire_keys *k, struct slice key);
 
 /* Replaces every byte that is not part of valid UTF-8, and NUL, by '?'. Keeps the length. */

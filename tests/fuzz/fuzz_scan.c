@@ -140,6 +140,7 @@ static void compare_with_hand(int kind, struct slice body)
 	case EVENTBUS__V1__FRAME__KIND_DELIVER:
 		rules.max_elements = UINT32_MAX;
 		rules.allow_unknown = true;
+		rules.max_pairs = UINT32_MAX;
 		scanned = scan_message(FRAME, body, &rules, &err);
 		read = codec_read_deliver(body, keep_going, NULL, &err);
 		require((read == 0) == (scanned == 0));

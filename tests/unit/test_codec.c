@@ -270,6 +270,27 @@ START_TEST(an_empty_id_that_was_spelled_out_does_not_become_a_second_one)
 }
 END_TEST
 
+START_TEST(a_delivery_may_have_more_metadata_than_a_publish)
+{
+	struct delivery_view d;
+	struct event seen = {0};
+
+	for (int i = 0; i < 200; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		add_pair(&event, 8, key, "v");
+	}
+	add_inner(&message, 4, &event);
+	add_inner(&event, 1, &message);
+	add_inner(&frame, KIND(DELIVER), &event);
+	ck_assert_int_eq(codec_read_deliver(buf_slice(&frame), keep_delivery, &d, &err), 0);
+	seen.raw = d.event;
+	ck_assert_int_eq(event_parse(&seen), 0);
+	ck_assert_uint_eq(seen.metadata_count, 200);
+}
+END_TEST
+
 /* ---- ack -------------------------------------------------------------------- */
 
 static int read_ack(struct ack_frame *ack)
@@ -590,6 +611,7 @@ int main(void)
 		frames_of_wrong_shape_are_refused,
 		an_event_is_relayed_as_it_came_plus_what_it_lacked,
 		an_empty_id_that_was_spelled_out_does_not_become_a_second_one,
+		a_delivery_may_have_more_metadata_than_a_publish,
 		acks_are_read,
 		published_is_written,
 		settled_and_ack_are_written,
