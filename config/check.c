@@ -82,25 +82,13 @@ static void check_socket(const struct config *c, struct report *report)
 	}
 }
 
-void config_check(const struct config *c, bool rules_ok, struct report *report)
-{
-	check_socket(c, report);
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		check_limit(c, &limits[i], report);
-	}
-	if (rules_ok && !marks_refused(c->marks, LIMIT(max_lease_ms)) &&
-	    !marks_refused(c->marks, LIMIT(memory))) {
-		rules_check(c->rules, &c->limits, report);
-	}
-}
-
 /* ---- rules ----------------------------------------------------------------- */
 
 /* A rule, with what it comes to where nothing more specific speaks. */
 struct checked {
 	const struct rule *rule;
 	const struct policy *p;
-	const struct config_limits *limits;
+	const struct config *config;
 	const struct path *path;
 	struct report *report;
 };
@@ -115,6 +103,23 @@ static void complain(const struct checked *k, enum policy_field f, const char *t
 static bool says(const struct checked *k, enum policy_field f)
 {
 	return k->rule->line[f] != 0;
+}
+
+static void check_lease(const struct checked *k)
+{
+	const struct path here = {.up = k->path, .key = "lease"};
+	int64_t most = k->config->limits.max_lease_ms;
+	bool said = says(k, POLICY_LEASE);
+
+	/* A rule that leaves the lease out has that of a rule which is checked itself. */
+	if (k->p->lease_ms > most && (said || !k->rule->label)) {
+		report_add(k->report,
+			   said ? rule_mark(k->rule, POLICY_LEASE)
+				: marks_find(k->config->marks, LIMIT(max_lease_ms)),
+			   &here, "%s%s is above limits.max_lease %s",
+			   units_duration_text(k->p->lease_ms).s, said ? "" : " (the default)",
+			   units_duration_text(most).s);
+	}
 }
 
 static void check_delays(const struct checked *k)
@@ -134,18 +139,11 @@ static void check_delays(const struct checked *k)
 		complain(k, POLICY_MULTIPLIER,
 			 "has no meaning unless backoff is exponential; remove it");
 	}
-	if (k->p->lease_ms > k->limits->max_lease_ms &&
-	    (says(k, POLICY_LEASE) || !k->rule->label)) {
-		err_set(&t, 0, "%s is above limits.max_lease %s",
-			units_duration_text(k->p->lease_ms).s,
-			units_duration_text(k->limits->max_lease_ms).s);
-		complain(k, POLICY_LEASE, t.s);
-	}
 }
 
 static void check_sizes(const struct checked *k)
 {
-	if (says(k, POLICY_WINDOW_BYTES) && k->p->window_bytes > k->limits->memory) {
+	if (says(k, POLICY_WINDOW_BYTES) && k->p->window_bytes > k->config->limits.memory) {
 		complain(k, POLICY_WINDOW_BYTES, "is above limits.memory");
 	}
 	for (int never = 0; never < 2; never++) {
@@ -189,6 +187,7 @@ static void check_dead_letters(const struct checked *k)
 static void check_rule(const struct checked *k)
 {
 	check_delays(k);
+	check_lease(k);
 	check_sizes(k);
 	check_dead_letters(k);
 	if (k->rule->interop != POLICY_INTEROP_NONE && !k->rule->group) {
@@ -224,12 +223,14 @@ static void check_tie(const struct checked *k, const struct rule *before)
 	}
 }
 
-void rules_check(const struct config_rules *r, const struct config_limits *l, struct report *report)
+/* Ties, and values of a rule that cannot go together. */
+static void check_rules(const struct config *c, struct report *report)
 {
+	const struct config_rules *r = c->rules;
 	const struct config_rules only_defaults = {.defaults = r->defaults};
 	struct path section = {.key = "defaults"}, item = {.up = &section};
 	struct policy p;
-	struct checked k = {&r->defaults, &p, l, &section, report};
+	struct checked k = {&r->defaults, &p, c, &section, report};
 	bool any_dlq_off = r->defaults.dlq.off;
 
 	for (uint32_t i = 0; i < r->n_topics; i++) {
@@ -249,5 +250,17 @@ void rules_check(const struct config_rules *r, const struct config_limits *l, st
 		if (i > 0) {
 			check_tie(&k, &r->topics[i - 1]);
 		}
+	}
+}
+
+void config_check(const struct config *c, bool rules_ok, struct report *report)
+{
+	check_socket(c, report);
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		check_limit(c, &limits[i], report);
+	}
+	if (rules_ok && !marks_refused(c->marks, LIMIT(max_lease_ms)) &&
+	    !marks_refused(c->marks, LIMIT(memory))) {
+		check_rules(c, report);
 	}
 }

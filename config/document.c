@@ -76,7 +76,7 @@ static int place(struct builder *b, struct node *n)
 	    (f->container->kind == NODE_MAP ? DOCUMENT_MAX_KEYS : DOCUMENT_MAX_ITEMS)) {
 		return refuse(b, n->at,
 			      f->container->kind == NODE_MAP ? "more than 256 keys in one map"
-							     : "more than 4096 items in one list");
+							     : "more than 1024 items in one list");
 	}
 	if (f->last) {
 		f->last->next = n;

@@ -15,7 +15,7 @@
 #define DOCUMENT_MAX_BYTES (1024 * 1024)
 #define DOCUMENT_MAX_DEPTH 16
 #define DOCUMENT_MAX_KEYS  256	/* of one map: no option table is longer */
-#define DOCUMENT_MAX_ITEMS 4096 /* of one list */
+#define DOCUMENT_MAX_ITEMS 1024 /* of one list */
 
 /* BAD: reported already, to be skipped without a word. */
 enum node_kind { NODE_NULL, NODE_SCALAR, NODE_LIST, NODE_MAP, NODE_BAD };

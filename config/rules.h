@@ -55,9 +55,4 @@ void rules_bind_defaults(struct config_rules *r, struct report *report, const st
 			 const struct node *node);
 void rules_bind_topics(struct config_rules *r, struct report *report, const struct path *path,
 		       const struct node *node);
-/* Reports ties and values that cannot go together; max_lease_ms and memory are those of limits. */
-struct config_limits;
-void rules_check(const struct config_rules *r, const struct config_limits *limits,
-		 struct report *report);
-
 #endif
