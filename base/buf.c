@@ -34,6 +34,7 @@ static void grow(struct buf *b, size_t need)
 	}
 	p = xmalloc(cap);
 	if (b->len) {
+		assert(b->p);
 		memcpy(p, b->p + b->off, b->len);
 	}
 	free(b->p);

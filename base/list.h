@@ -73,7 +73,9 @@ static inline struct list *list_pop_front(struct list *head)
 	struct list *item = list_first(head);
 
 	if (item) {
-		list_remove(item);
+		head->next = item->next;
+		item->next->prev = head;
+		list_item_init(item);
 	}
 	return item;
 }

@@ -35,5 +35,6 @@ void ranges_add(struct ranges *r, uint64_t first, uint64_t last)
 		r->cap = r->cap ? r->cap * 2 : 8;
 		r->v = xrealloc(r->v, r->cap * sizeof(*r->v));
 	}
+	assert(r->v);
 	r->v[r->n++] = (struct range){first, last};
 }

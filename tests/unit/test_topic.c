@@ -207,10 +207,9 @@ static bool make(unsigned i, bool pattern, char out[64])
 			return false;
 		}
 	}
-	out[0] = '\0';
-	for (unsigned k = 0; k < n; k++, i /= base) {
-		strcat(out, k ? "." : "");
-		strcat(out, pattern ? all[i % base] : words[i % base]);
+	for (unsigned k = 0, at = 0; k < n; k++, i /= base) {
+		at += (unsigned)snprintf(out + at, 64 - at, "%s%s", k ? "." : "",
+					 pattern ? all[i % base] : words[i % base]);
 	}
 	return true;
 }
