@@ -150,8 +150,8 @@ void session_hello(struct session *s, struct slice body)
 	struct arena arena;
 	struct err_text err;
 
-	/* Read as a client reads: a Hello may carry fields that later versions know. */
-	if (codec_read(CODEC_CLIENT, body, &arena, &f, &err) != 0) {
+	/* A Hello, and it alone, may carry fields that later versions know: see codec_read. */
+	if (codec_read(CODEC_DAEMON, body, &arena, &f, &err) != 0) {
 		session_fail(s, OUTCOME_PERMANENT, REASON_INVALID, "%s", err.s);
 	} else if (f->kind_case != EVENTBUS__V1__FRAME__KIND_HELLO) {
 		session_fail(s, OUTCOME_PERMANENT, REASON_INVALID, "hello: must come first");

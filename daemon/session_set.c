@@ -85,10 +85,8 @@ static void after_poll(uv_check_t *check)
 {
 	struct sessions *set = check->data;
 
-	if (!list_empty(&set->dirty)) {
-		sessions_update_credit(set);
-		flush_dirty(set);
-	}
+	sessions_update_credit(set);
+	flush_dirty(set);
 	set_idle(set);
 }
 
@@ -98,9 +96,7 @@ static void before_poll(uv_prepare_t *prepare)
 
 	set->turn++;
 	resume_waiting(set);
-	if (!list_empty(&set->dirty)) {
-		flush_dirty(set);
-	}
+	flush_dirty(set);
 	set_idle(set);
 }
 

@@ -10,6 +10,7 @@
 #include <check.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,6 +276,7 @@ static inline void env_init(void)
 	memset(&the_bus, 0, sizeof(the_bus));
 	memset(reader, 0, sizeof(reader));
 	log_setup(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
+	signal(SIGPIPE, SIG_IGN); /* as the daemon does */
 	uv_loop_init(&env.loop);
 	uv_timer_init(&env.loop, &env.guard);
 	uv_timer_start(&env.guard, env_guard, 10000, 0);
