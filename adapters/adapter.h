@@ -51,8 +51,8 @@ struct publish_item {
 	/* filled by the adapter, valid in told() */
 	struct position position; /* only with OUTCOME_OK */
 	bool duplicate;		  /* OK, but the broker had it already */
+	bool answered;		  /* adapter.c's: each item is told once */
 	struct answer answer;
-	bool answered; /* adapter.c's: each item is told once */
 };
 
 /*
@@ -67,6 +67,8 @@ struct publish {
 	void (*told)(struct publish *p, uint32_t i);
 	int64_t timeout_ms; /* from publish() to an answer, at the latest */
 	uint32_t n, untold;
+	void *router; /* for whoever stands between owner and adapter: bus_publish */
+	void (*router_told)(struct publish *p, uint32_t i);
 	struct publish_item items[];
 };
 

@@ -51,7 +51,7 @@ void memory_hold_free(struct memory_hold *h)
 		wheel_remove(&b->wheel, &h->park);
 	}
 	m->bytes -= h->entry->bytes;
-	memory_entry_unhold(b, h->entry);
+	memory_entry_unhold(&b->log, h->entry);
 	list_remove(&h->link);
 	b->n_holds--;
 	if (b->n_free_holds >= MEMORY_FREE_MAX) {

@@ -21,7 +21,7 @@
 
 static uint64_t name_hash(const char *group, const char *pattern)
 {
-	return memory_index_hash(hash_slice(slice_str(group)), slice_str(pattern));
+	return hash_slice(slice_str(group)) ^ hash_u64(hash_slice(slice_str(pattern)));
 }
 
 static struct memory_flow *find_flow(struct memory_bus *b, const struct flow_spec *spec)
@@ -89,7 +89,7 @@ void memory_flow_drop(struct memory_flow *m, struct memory_entry *e)
 		return;
 	}
 	pop_pending(m);
-	memory_entry_unqueue(m->bus, e);
+	memory_entry_unqueue(&m->bus->log, e);
 	m->lost++;
 	m->stalled = false;
 	memory_flow_update_lag(m);
@@ -228,10 +228,7 @@ static bool starts_before(const struct start *s, const struct memory_entry *e)
 
 static void queue_old(struct memory_flow *m, struct memory_entry *e)
 {
-	if (list_linked(&e->idle)) {
-		list_remove(&e->idle);
-		e->chunk->idle--;
-	}
+	memory_entry_needed(&m->bus->log, e);
 	e->queued++;
 	memory_flow_push(m, &e, 1);
 }
@@ -374,7 +371,7 @@ static bool bury(struct memory_flow *m, uint32_t *budget)
 {
 	while (*budget > 0 && m->pending.count > 0) {
 		--*budget;
-		memory_entry_unqueue(m->bus, pop_pending(m));
+		memory_entry_unqueue(&m->bus->log, pop_pending(m));
 	}
 	while (*budget > 0 && !list_empty(&m->holds)) {
 		--*budget;

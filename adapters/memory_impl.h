@@ -21,12 +21,11 @@
 struct memory_bus;
 struct memory_flow;
 
-/* ---- history (memory_log.c) ------------------------------------------------ */
-
 enum {
 	MEMORY_CHUNK = 64,	    /* most events that share a block */
 	MEMORY_CHUNK_BYTES = 65536, /* a block is closed when it has this many */
 	MEMORY_SLICE = 8192,	    /* entries walked or let go in one turn, whatever waits */
+	MEMORY_SLAB = 256,	    /* entries allocated together */
 	MEMORY_FREE_MAX = 8192,	    /* unused entries and holds that are kept for later */
 };
 
@@ -48,51 +47,79 @@ struct memory_link {
 
 struct memory_entry {
 	struct memory_link log; /* first, by sequence */
-	struct list idle;	/* while nobody needs it, in the order of becoming so */
 	struct event *event;	/* in chunk->block */
 	struct memory_chunk *chunk;
-	uint64_t hash;	 /* of topic and id */
-	uint32_t bytes;	 /* what it counts against the history */
-	uint32_t queued; /* rings that it is in */
-	uint32_t held;	 /* holds on it */
-	bool indexed;	 /* in the dedupe index */
+	uint64_t idle_at; /* while nobody needs it: place in log.idle, from 1 */
+	uint32_t id;	  /* of this piece of memory, see memory_entry_at */
+	uint32_t hash;	  /* of topic and id */
+	uint32_t bytes;	  /* what it counts against the history */
+	uint32_t queued;  /* rings that it is in */
+	uint32_t held;	  /* holds on it */
+	bool indexed;	  /* in the dedupe index */
 };
 
-struct memory_slot {
-	uint64_t hash;
-	struct memory_entry *entry; /* NULL: free */
+/* Entries come in slabs, so that four bytes name one. */
+struct memory_slab {
+	uint32_t live;
+	struct memory_entry entries[MEMORY_SLAB];
 };
 
-/* Open addressing, so that one cache line answers most questions. */
+struct memory_pool {
+	struct memory_slab **slabs; /* NULL: given back */
+	uint32_t n_slabs, n_live_slabs;
+	struct list free; /* by memory_entry.log.link */
+	size_t n_free;
+};
+
+/* Open addressing; a slot is hash << 32 | entry id + 1, or 0. Most questions cost one cache line.
+ */
 struct memory_index {
-	struct memory_slot *v;
-	size_t mask, count; /* v: NULL until the first insert */
+	uint64_t *v; /* NULL until the first insert */
+	size_t mask, count;
 };
 
 struct memory_log {
-	struct list entries; /* struct memory_link */
-	struct list idle;
+	struct list entries;	 /* struct memory_link */
+	struct memory_ring idle; /* entries that nobody needs, in the order of becoming so; holes */
+	uint64_t idle_base;	 /* number of the place at its front */
+	size_t n_idle;
 	struct memory_link drop; /* drop_oldest: nothing before it can be dropped */
+	struct memory_pool pool;
 	struct memory_index index;
 	uint64_t next_seq, evicted_seq; /* highest number that ever left */
 	size_t bytes, limit, count;
-	struct list free_entries; /* by memory_entry.idle */
-	size_t n_free_entries;
 };
+
+/* ---- entries (memory_entry.c) -------------------------------------------------- */
+
+struct memory_entry *memory_entry_create(struct memory_log *l); /* zeroed but for its id */
+void memory_entry_free(struct memory_log *l, struct memory_entry *e);
+static inline struct memory_entry *memory_entry_at(const struct memory_log *l, uint32_t id)
+{
+	return &l->pool.slabs[id / MEMORY_SLAB]->entries[id % MEMORY_SLAB];
+}
+/* One flow less needs it. */
+void memory_entry_unqueue(struct memory_log *l, struct memory_entry *e);
+void memory_entry_unhold(struct memory_log *l, struct memory_entry *e);
+/* Idle if nobody needs it; no longer so. */
+void memory_entry_unneeded(struct memory_log *l, struct memory_entry *e);
+void memory_entry_needed(struct memory_log *l, struct memory_entry *e);
+/* The entry that has been idle for longest, or NULL. */
+struct memory_entry *memory_entry_oldest_idle(struct memory_log *l);
+/* The next n idle ones are wanted soon. */
+void memory_entry_prefetch_idle(const struct memory_log *l, uint32_t n);
+void memory_pool_init(struct memory_pool *p);
+void memory_pool_finish(struct memory_pool *p);
+
+/* ---- history (memory_log.c) ------------------------------------------------------ */
 
 void memory_log_init(struct memory_bus *b);
 void memory_log_finish(struct memory_bus *b); /* every entry must have gone or be unneeded */
-struct memory_entry *memory_entry_create(struct memory_log *l); /* not initialised */
 /* Copies the events of these entries into a block of their own and points the entries at it. */
 struct memory_chunk *memory_chunk_create(struct memory_bus *b, struct memory_entry *const *entries,
 					 uint32_t n);
 /* It is needed by nobody and leaves the history. */
 void memory_entry_evict(struct memory_bus *b, struct memory_entry *e);
-/* To the back of the idle list if nobody needs it. */
-void memory_entry_unneeded(struct memory_bus *b, struct memory_entry *e);
-/* One flow less needs it. */
-void memory_entry_unqueue(struct memory_bus *b, struct memory_entry *e);
-void memory_entry_unhold(struct memory_bus *b, struct memory_entry *e);
 /* The next entry behind a marker, which moves behind it; NULL at the end. */
 struct memory_entry *memory_log_walk(struct memory_bus *b, struct memory_link *marker);
 /* The oldest one that is in a ring, for drop_oldest; NULL: none. */
@@ -101,9 +128,9 @@ struct memory_entry *memory_log_oldest_queued(struct memory_bus *b);
 size_t memory_log_footprint(const struct memory_log *l);
 
 void memory_index_finish(struct memory_index *x);
-uint64_t memory_index_hash(uint64_t topic_hash, struct slice id);
-void memory_index_prefetch(const struct memory_index *x, uint64_t hash);
-struct memory_entry *memory_index_find(const struct memory_index *x, uint64_t hash,
+uint32_t memory_index_hash(uint64_t topic_hash, struct slice id);
+void memory_index_prefetch(const struct memory_index *x, uint32_t hash);
+struct memory_entry *memory_index_find(const struct memory_log *l, uint32_t hash,
 				       struct slice topic, struct slice id);
 void memory_index_insert(struct memory_index *x, struct memory_entry *e);
 void memory_index_remove(struct memory_index *x, struct memory_entry *e);

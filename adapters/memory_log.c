@@ -17,8 +17,7 @@ void memory_log_init(struct memory_bus *b)
 	struct memory_log *l = &b->log;
 
 	list_init(&l->entries);
-	list_init(&l->idle);
-	list_init(&l->free_entries);
+	memory_pool_init(&l->pool);
 	list_push_front(&l->entries, &l->drop.link);
 	l->limit = (size_t)b->opt->history;
 	l->next_seq = 1;
@@ -26,33 +25,9 @@ void memory_log_init(struct memory_bus *b)
 
 size_t memory_log_footprint(const struct memory_log *l)
 {
-	return (l->count + l->n_free_entries) * sizeof(struct memory_entry) +
-	       (l->index.v ? (l->index.mask + 1) * sizeof(struct memory_slot) : 0);
-}
-
-/* ---- entries --------------------------------------------------------------- */
-
-struct memory_entry *memory_entry_create(struct memory_log *l)
-{
-	struct list *item = list_pop_front(&l->free_entries);
-
-	l->count++;
-	if (!item) {
-		return xmalloc(sizeof(struct memory_entry));
-	}
-	l->n_free_entries--;
-	return container_of(item, struct memory_entry, idle);
-}
-
-static void entry_free(struct memory_log *l, struct memory_entry *e)
-{
-	l->count--;
-	if (l->n_free_entries >= MEMORY_FREE_MAX) {
-		free(e);
-		return;
-	}
-	l->n_free_entries++;
-	list_push_front(&l->free_entries, &e->idle);
+	return l->pool.n_live_slabs * sizeof(struct memory_slab) +
+	       l->idle.cap * sizeof(struct memory_entry *) +
+	       (l->index.v ? (l->index.mask + 1) * sizeof(*l->index.v) : 0);
 }
 
 static struct slice rebase(struct slice s, const struct event *from, const uint8_t *to)
@@ -160,8 +135,7 @@ void memory_entry_evict(struct memory_bus *b, struct memory_entry *e)
 	struct list *at = e->log.link.next;
 
 	assert(e->queued == 0 && e->held == 0);
-	list_remove(&e->idle);
-	c->idle--;
+	memory_entry_needed(l, e);
 	list_remove(&e->log.link);
 	if (e->indexed) {
 		memory_index_remove(&l->index, e);
@@ -172,34 +146,12 @@ void memory_entry_evict(struct memory_bus *b, struct memory_entry *e)
 	l->bytes -= e->bytes;
 	c->live--;
 	c->live_cost -= e->bytes;
-	entry_free(l, e);
+	memory_entry_free(l, e);
 	if (c->live == 0) {
 		chunk_free(c);
 	} else if (c->idle == 0 && c->live_cost < c->cost / 2) {
 		chunk_compact(b, c, at);
 	}
-}
-
-void memory_entry_unneeded(struct memory_bus *b, struct memory_entry *e)
-{
-	if (e->queued == 0 && e->held == 0) {
-		list_push_back(&b->log.idle, &e->idle);
-		e->chunk->idle++;
-	}
-}
-
-void memory_entry_unqueue(struct memory_bus *b, struct memory_entry *e)
-{
-	assert(e->queued > 0);
-	e->queued--;
-	memory_entry_unneeded(b, e);
-}
-
-void memory_entry_unhold(struct memory_bus *b, struct memory_entry *e)
-{
-	assert(e->held > 0);
-	e->held--;
-	memory_entry_unneeded(b, e);
 }
 
 struct memory_entry *memory_log_walk(struct memory_bus *b, struct memory_link *marker)
@@ -242,21 +194,18 @@ struct memory_entry *memory_log_oldest_queued(struct memory_bus *b)
 void memory_log_finish(struct memory_bus *b)
 {
 	struct memory_log *l = &b->log;
-	struct list *item, *tmp;
+	struct list *item;
 
 	list_remove(&l->drop.link);
-	list_for_each_safe (item, tmp, &l->entries) {
-		struct memory_entry *e = entry_of(item);
+	while ((item = list_pop_front(&l->entries))) {
+		struct memory_chunk *c = entry_of(item)->chunk;
 
-		list_remove(item);
-		if (--e->chunk->live == 0) {
-			chunk_free(e->chunk);
+		if (--c->live == 0) {
+			chunk_free(c);
 		}
-		free(e);
 	}
-	while ((item = list_pop_front(&l->free_entries))) {
-		free(container_of(item, struct memory_entry, idle));
-	}
+	memory_ring_finish(&l->idle);
 	memory_index_finish(&l->index);
-	l->count = l->n_free_entries = 0;
+	memory_pool_finish(&l->pool);
+	l->count = 0;
 }

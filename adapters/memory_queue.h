@@ -33,6 +33,11 @@ static inline void *memory_ring_at(const struct memory_ring *r, size_t i)
 	return r->v[(r->head + i) & (r->cap - 1)];
 }
 
+static inline void memory_ring_set(struct memory_ring *r, size_t i, void *p)
+{
+	r->v[(r->head + i) & (r->cap - 1)] = p;
+}
+
 /* count > 0 */
 static inline void *memory_ring_pop(struct memory_ring *r)
 {

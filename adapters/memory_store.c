@@ -21,7 +21,8 @@ struct chunk_work {
 	struct publish *p;
 	uint32_t first, n; /* items */
 	int64_t unix_ms, mono_ms;
-	uint64_t topic_hash[MEMORY_CHUNK], hash[MEMORY_CHUNK]; /* of each item */
+	uint64_t topic_hash[MEMORY_CHUNK]; /* of each item */
+	uint32_t hash[MEMORY_CHUNK];
 	uint32_t stored;
 	struct memory_entry *entries[MEMORY_CHUNK]; /* what was stored ... */
 	uint64_t route_hash[MEMORY_CHUNK];	    /* ... and where it goes */
@@ -50,12 +51,12 @@ static bool drop_oldest(struct memory_bus *b)
 
 static bool evict_oldest(struct memory_bus *b)
 {
-	struct list *oldest = list_first(&b->log.idle);
+	struct memory_entry *e = memory_entry_oldest_idle(&b->log);
 
-	if (oldest) {
-		memory_entry_evict(b, container_of(oldest, struct memory_entry, idle));
+	if (e) {
+		memory_entry_evict(b, e);
 	}
-	return oldest != NULL;
+	return e != NULL;
 }
 
 /* False when everything kept is needed. The daemon's own limit takes history, never needs. */
@@ -117,9 +118,9 @@ static void answer_ok(struct publish_item *item, uint64_t seq, bool duplicate)
 
 /* The entry that this item repeats; one that fell out of the window leaves the index. */
 static struct memory_entry *find_first(struct memory_bus *b, const struct chunk_work *w,
-				       const struct event *e, uint64_t hash)
+				       const struct event *e, uint32_t hash)
 {
-	struct memory_entry *first = memory_index_find(&b->log.index, hash, e->topic, e->id);
+	struct memory_entry *first = memory_index_find(&b->log, hash, e->topic, e->id);
 
 	if (!first || !first->chunk || /* of this very chunk */
 	    w->mono_ms - first->chunk->mono_ms <= b->opt->dedupe_window_ms) {
@@ -135,10 +136,10 @@ static void store_entry(struct memory_bus *b, struct chunk_work *w, uint32_t k, 
 	struct publish_item *item = &w->p->items[w->first + k];
 	struct memory_entry *e = memory_entry_create(l);
 
-	*e = (struct memory_entry){.log.seq = l->next_seq++,
-				   .event = item->event,
-				   .hash = w->hash[k],
-				   .bytes = (uint32_t)bytes};
+	e->log.seq = l->next_seq++;
+	e->event = item->event;
+	e->hash = w->hash[k];
+	e->bytes = (uint32_t)bytes;
 	list_push_back(&l->entries, &e->log.link);
 	l->bytes += bytes;
 	if (b->opt->dedupe_window_ms > 0 && item->event->id.n > 0) {
@@ -199,6 +200,9 @@ static void look_ahead(struct memory_bus *b, struct chunk_work *w)
 			memory_index_prefetch(&b->log.index, w->hash[k]);
 		}
 	}
+	if (b->log.bytes + bytes + w->n * MEMORY_OVERHEAD > b->log.limit) {
+		memory_entry_prefetch_idle(&b->log, w->n);
+	}
 }
 
 /* Runs of one topic go to its flows together. */
@@ -215,7 +219,7 @@ static void route_chunk(struct memory_bus *b, struct chunk_work *w)
 			    slice_eq(w->entries[k + n]->event->topic, topic);
 		     n++) {
 			w->entries[k + n]->queued = r->n;
-			memory_entry_unneeded(b, w->entries[k + n]);
+			memory_entry_unneeded(&b->log, w->entries[k + n]);
 		}
 		for (uint32_t i = 0; i < r->n; i++) {
 			memory_flow_push(r->flows[i], &w->entries[k], n);
