@@ -34,12 +34,12 @@ static void fill_kinds(void)
 	}
 }
 
-static char *read_example(void)
+static char *read_all(const char *file)
 {
 	char *text = calloc(1, 65536);
-	FILE *f = fopen(EXAMPLE, "r");
+	FILE *f = fopen(file, "r");
 
-	ck_assert_msg(f != NULL, "run from the top of the tree: %s is missing", EXAMPLE);
+	ck_assert_msg(f != NULL, "run from the top of the tree: %s is missing", file);
 	ck_assert_uint_lt(fread(text, 1, 65535, f), 65535);
 	fclose(f);
 	return text;
@@ -106,7 +106,7 @@ static struct config *load(const char *text, size_t n)
 
 START_TEST(as_it_is_it_changes_nothing)
 {
-	char *text = read_example();
+	char *text = read_all(EXAMPLE);
 	struct config_errors e = {0};
 	struct config *c = load(text, strlen(text)), *built_in;
 
@@ -120,7 +120,7 @@ END_TEST
 
 START_TEST(uncommented_it_is_the_defaults)
 {
-	char *text = read_example(), bare[64];
+	char *text = read_all(EXAMPLE), bare[64];
 
 	for (size_t i = 0; kinds[i]; i++) {
 		struct config *c, *built_in;
@@ -182,7 +182,7 @@ static void expect_keys(const char *text, const struct option *table, const char
 
 START_TEST(it_has_every_key)
 {
-	char *text = read_example(), *s;
+	char *text = read_all(EXAMPLE), *s;
 
 	for (const struct option *o = config_options; o->key; o++) {
 		char head[64];
@@ -212,10 +212,47 @@ START_TEST(it_has_every_key)
 }
 END_TEST
 
+/* In the manual a key stands with its table's path and, in parentheses, its default. */
+static void expect_in_manual(const char *text, const struct option *table, const char *prefix)
+{
+	for (const struct option *o = table; o->key; o++) {
+		char path[128], want[256];
+
+		snprintf(path, sizeof(path), "%s%s", prefix, o->key);
+		if (o->kind == OPTION_TABLE) {
+			strcat(path, ".");
+			expect_in_manual(text, o->table, path);
+		} else if (o->kind != OPTION_UNSUPPORTED) {
+			snprintf(want, sizeof(want), "\n\\fB%s\\fP%s%s%s\n", path,
+				 o->def ? " (" : "", o->def ? o->def : "", o->def ? ")" : "");
+			ck_assert_msg(strstr(text, want), "not in %s:%s", MAN_PAGE, want);
+		}
+	}
+}
+
+START_TEST(the_manual_has_every_key)
+{
+	char *text = read_all(MAN_PAGE);
+
+	for (const struct option *o = config_options; o->key; o++) {
+		if (o->table) {
+			expect_in_manual(text, o->table, "");
+		}
+	}
+	expect_in_manual(text, defaults_options, "");
+	expect_in_manual(text, topic_options, "");
+	expect_in_manual(text, access_options, "");
+	for (size_t i = 0; kinds[i]; i++) {
+		expect_in_manual(text, kinds[i]->options, "");
+	}
+	free(text);
+}
+END_TEST
+
 /* The two sections that are examples as a whole: with the # away they load. */
 START_TEST(its_example_sections_load)
 {
-	char *text = read_example();
+	char *text = read_all(EXAMPLE);
 	static const char *const heads[] = {"\n# topics:\n", "\n# access:\n"};
 	static const struct option *const tables[] = {topic_options, access_options};
 
@@ -281,6 +318,7 @@ int main(void)
 	tcase_add_test(t, as_it_is_it_changes_nothing);
 	tcase_add_test(t, uncommented_it_is_the_defaults);
 	tcase_add_test(t, it_has_every_key);
+	tcase_add_test(t, the_manual_has_every_key);
 	tcase_add_test(t, its_example_sections_load);
 	tcase_add_test(t, the_used_examples_load);
 	suite_add_tcase(s, t);
