@@ -116,6 +116,11 @@ static bool read_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
 {
 	uint64_t v = 0;
 
+	/* Nearly all keys and lengths are one byte. */
+	if (*p < end && **p < 0x80) {
+		*out = *(*p)++;
+		return true;
+	}
 	for (unsigned i = 0; i < VARINT_MAX && *p < end; i++) {
 		const uint8_t b = *(*p)++;
 

@@ -38,36 +38,19 @@ static const struct reserved reserved_keys[] = {
 
 bool metadata_key_reserved(struct slice key)
 {
-	if (key.n == 0) {
+	/* Few keys begin with a letter that a reserved one begins with. */
+	if (key.n == 0 || !strchr("nbcdex", key.p[0] | 0x20)) {
 		return false;
 	}
 	for (size_t i = 0; i < sizeof(reserved_keys) / sizeof(reserved_keys[0]); i++) {
 		const struct reserved *r = &reserved_keys[i];
 
-		/* Most keys differ in the first letter already. */
-		if ((key.p[0] | 0x20) == r->name[0] && key.n >= r->n &&
-		    (r->prefix || key.n == r->n) &&
+		if ((r->prefix ? key.n >= r->n : key.n == r->n) &&
 		    strncasecmp((const char *)key.p, r->name, r->n) == 0) {
 			return true;
 		}
 	}
 	return false;
-}
-
-static bool key_char(uint8_t c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       c == '.' || c == '_' || c == '-';
-}
-
-static bool key_chars(struct slice key)
-{
-	for (size_t i = 0; i < key.n; i++) {
-		if (!key_char(key.p[i])) {
-			return false;
-		}
-	}
-	return true;
 }
 
 /* ---- checking -------------------------------------------------------------- */
@@ -145,7 +128,7 @@ static bool check_pair(const struct metadata_pair *m, struct answer *why)
 	if (m->key.n > METADATA_KEY_MAX) {
 		return refuse(why, REASON_INVALID, "metadata", "a key is longer than 128 bytes");
 	}
-	if (!key_chars(m->key)) {
+	if (!name_chars(m->key)) {
 		return refuse(why, REASON_INVALID, "metadata",
 			      "a key has characters other than A-Z a-z 0-9 . _ -");
 	}
@@ -221,7 +204,7 @@ static uint8_t *repair_key(struct slice key, uint8_t *out)
 	const uint8_t *limit = out + METADATA_KEY_MAX;
 
 	for (size_t i = 0; i < key.n; i++) {
-		const bool legal = key_char(key.p[i]);
+		const bool legal = name_chars(slice_of(key.p + i, 1));
 
 		if (out + (legal ? 1 : 3) > limit) {
 			break;

@@ -23,6 +23,16 @@ static const uint8_t class_of[256] = {
 	/* f0 */ 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4,
 };
 
+bool name_chars(struct slice s)
+{
+	unsigned wrong = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		wrong |= class_of[s.p[i]];
+	}
+	return !(wrong & ILLEGAL);
+}
+
 bool topic_valid(struct slice topic)
 {
 	unsigned before = DOT, wrong = 0;

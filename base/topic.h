@@ -23,6 +23,9 @@ int group_check(struct slice group, struct err_text *err);
 /* The fast path: true when topic_check would be 0. */
 bool topic_valid(struct slice topic);
 
+/* Whether there are no bytes but [A-Za-z0-9_.-] in s. */
+bool name_chars(struct slice s);
+
 bool pattern_is_literal(struct slice pattern);
 /*
  * Whether a (checked) pattern matches a (checked) topic. Wildcards match topics

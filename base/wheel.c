@@ -102,16 +102,18 @@ static int64_t turn_ms(const struct wheel *w)
 /* Expires what is due at now, and puts the rest where it belongs from now on. */
 static void sort_out(struct wheel *w, struct list *from, struct list *expired)
 {
-	struct list all;
+	struct list all, *it, *next;
 
 	list_init(&all);
 	list_splice_back(&all, from);
-	while (!list_empty(&all)) {
-		struct wheel_entry *e =
-			container_of(list_pop_front(&all), struct wheel_entry, link);
+	/* Every entry goes to another list: no need to unlink it from this one. */
+	for (it = all.next; it != &all; it = next) {
+		struct wheel_entry *e = container_of(it, struct wheel_entry, link);
 
+		next = it->next;
+		__builtin_prefetch(next);
 		if (e->due_ms <= w->now_ms) {
-			list_push_back(expired, &e->link);
+			list_push_back(expired, it);
 			e->place = 0;
 			w->count--;
 		} else {

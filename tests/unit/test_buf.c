@@ -57,6 +57,7 @@ START_TEST(a_drained_buffer_starts_at_its_front_again)
 	buf_init(&b);
 	buf_append_str(&b, "hello");
 	buf_consume(&b, 2);
+	ck_assert_ptr_nonnull(buf_data(&b));
 	ck_assert(slice_eq_str(buf_slice(&b), "llo"));
 	buf_consume(&b, 3);
 	ck_assert_uint_eq(b.off, 0);
