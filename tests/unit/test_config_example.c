@@ -17,6 +17,7 @@
 #include "config/tables.h"
 
 #define EXAMPLE	  "config/eventbusd.yaml"
+#define MAN_PAGE  "deploy/man/eventbusd.yaml.5"
 #define KINDS_MAX 16
 
 static struct config_broker_kind kind_store[KINDS_MAX];
