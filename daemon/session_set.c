@@ -273,18 +273,21 @@ json_t *sessions_status(const struct sessions *set)
 
 	for (it = set->all.next; it != &set->all; it = it->next) {
 		const struct session *s = container_of(it, struct session, link);
-		json_t *c;
+		json_t *c, *held;
 
 		if (!s->client) {
 			continue;
 		}
-		c = json_pack("{s:I,s:s,s:i,s:I,s:I,s:I,s:I,s:I,s:o}", "session", (json_int_t)s->id,
-			      "name", s->name, "pid", (int)s->pid, "uid", (json_int_t)s->uid,
-			      "unwritten_bytes", (json_int_t)session_unwritten(s),
-			      "publishing_events", (json_int_t)s->credit.events, "publishing_bytes",
+		held = client_status(s->client);
+		c = json_pack("{s:I,s:s,s:i,s:I,s:I,s:I,s:I,s:I,s:O?}", "session",
+			      (json_int_t)s->id, "name", s->name, "pid", (int)s->pid, "uid",
+			      (json_int_t)s->uid, "unwritten_bytes",
+			      (json_int_t)session_unwritten(s), "publishing_events",
+			      (json_int_t)s->credit.events, "publishing_bytes",
 			      (json_int_t)s->credit.bytes, "outstanding",
 			      (json_int_t)client_outstanding(s->client), "subscriptions",
-			      client_status(s->client));
+			      json_object_get(held, "subscriptions"));
+		json_decref(held);
 		json_array_append_new(list, c);
 	}
 	return list;
