@@ -29,16 +29,24 @@ int64_t bus_now(struct bus *b)
 	return stall_clock_now(&b->clock);
 }
 
+static void on_idle(uv_idle_t *h);
+
 void bus_arm(struct bus *b, struct flight *f, int64_t due_ms)
 {
+	const int64_t loop_ms = due_ms + (int64_t)uv_now(b->loop) - stall_clock_now(&b->clock);
+
 	wheel_add(&b->wheel, &f->timer, due_ms);
+	if ((b->timer_at_ms == 0 || loop_ms < b->timer_at_ms) && !b->closing) {
+		uv_idle_start(&b->idle, on_idle); /* the turn sets the timer */
+	}
 }
 
 static void on_timer(uv_timer_t *t)
 {
 	struct bus *b = t->data;
 
-	b->timer_at_ms = 0; /* prepare does the rest */
+	b->timer_at_ms = 0;
+	uv_idle_start(&b->idle, on_idle); /* the turn does the rest */
 }
 
 static void update_timer(struct bus *b, int64_t now_ms)

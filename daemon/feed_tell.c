@@ -28,11 +28,13 @@ const char *feed_why(const struct feed *f)
 	return f->problems & FEED_WINDOW ? "retry window full" : "";
 }
 
-static void log_change(const struct feed *f)
+static void log_change(const struct feed *f, bool first)
 {
 	const char *group = f->group->name ? f->group->name : "-";
 
-	if (f->problems) {
+	if (first && !f->problems) {
+		log_debug("bus", "live group=%s pattern=%s", group, f->flow.spec.pattern);
+	} else if (f->problems) {
 		log_warn("bus", "degraded: %s group=%s pattern=%s", feed_why(f), group,
 			 f->flow.spec.pattern);
 	} else {
@@ -44,16 +46,19 @@ static void log_change(const struct feed *f)
 
 void feed_tell(struct feed *f)
 {
+	bool first;
+
 	if (f->problems == f->told_problems && f->state == f->told_state && !f->notify) {
 		return;
 	}
+	first = f->told_state == FEED_STARTING && f->told_problems == 0;
 	f->told_problems = f->problems;
 	f->told_state = f->state;
 	f->notify = false;
 	if (f->state != FEED_LIVE && f->state != FEED_STANDBY && !f->problems) {
 		return;
 	}
-	log_change(f);
+	log_change(f, first);
 	if (f->problems) {
 		feed_tell_members(f, SUB_DEGRADED, feed_why(f), 0);
 	} else {
