@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/document.h"
 
+#include <assert.h>
 #include <string.h>
 #include <yaml.h>
 
@@ -56,6 +57,7 @@ static int place(struct builder *b, struct node *n)
 		return 0;
 	}
 	f = &b->stack[b->depth - 1];
+	assert(f->container);
 	if (f->container->kind == NODE_MAP && f->key) {
 		f->key->value = n;
 		f->key = NULL;

@@ -53,8 +53,8 @@ static int resolve_path(const char *config_file, const char *text, struct buf *p
 		buf_append(path, config_file, (size_t)(slash - config_file) + 1);
 	}
 	while (*text) {
-		const char *value;
-		size_t n;
+		const char *value = "";
+		size_t n = 0;
 
 		if (text[0] == '$' && text[1] == '{') {
 			int rc = variable(text, &n, &value, err);
@@ -127,8 +127,8 @@ int secret_read(const char *config_file, const char *text, bool from_file, char 
 		struct err_text *err)
 {
 	struct buf path;
-	const char *value;
-	size_t n;
+	const char *value = "";
+	size_t n = 0;
 	int rc;
 
 	if (!from_file && !secret_is_reference(text)) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From text to structs, and every kind of mistake on the way. */
-#include "config_kit.h"
+#include "tests/unit/config_kit.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -97,35 +97,33 @@ END_TEST
 
 START_TEST(every_mistake_is_told_at_its_place)
 {
-	kit_refuse(
-		"socket: {mode: 9999, path: foo}\n"
-		"defaults:\n"
-		"  retry: {max_retries: -1, initial_dely: 1s, jitter: 2}\n"
-		"  lease: 30\n"
-		"  lease: 31\n"
-		"limits: {memory: 12, memroy: 1GiB}\n"
-		"brokers: {a: {memory: {}}}\n"
-		"nonsense: 1\n"
-		"drain: 5s\n"
-		"log: {level: inof, format: []}\n",
-		(const char *const[]){
-			"f.yaml:1:16: socket.mode: \"9999\" is not a file mode; say \"0660\"",
-			"f.yaml:1:28: socket.path: must be absolute: begin it with /",
-			"f.yaml:3:24: defaults.retry.max_retries: must be 0..1000, is -1",
-			"f.yaml:3:28: defaults.retry.initial_dely: unknown key; did you mean "
-			"initial_delay?",
-			"f.yaml:3:54: defaults.retry.jitter: must be 0..1, is 2",
-			"f.yaml:4:10: defaults.lease: a duration needs a unit; say 30s or 30000ms",
-			"f.yaml:5:3: defaults.lease: duplicate key, first on line 4; remove one",
-			"f.yaml:6:18: limits.memory: must be 1MiB..1TiB, is 12",
-			"f.yaml:6:22: limits.memroy: unknown key; did you mean memory?",
-			"f.yaml:7:1: brokers: not supported by this version; remove it",
-			"f.yaml:8:1: nonsense: unknown key; known here: socket, broker, defaults, "
-			"topics, access, limits, drain, log",
-			"f.yaml:9:8: drain: must be a map; its keys: timeout",
-			"f.yaml:10:14: log.level: \"inof\" is not one of error, warn, info, debug; "
-			"did you mean info?",
-			"f.yaml:10:28: log.format: must be one value, not a list", NULL});
+	kit_refuse("socket: {mode: 9999, path: foo}\n"
+		   "defaults:\n"
+		   "  retry: {max_retries: -1, initial_dely: 1s, jitter: 2}\n"
+		   "  lease: 30\n"
+		   "  lease: 31\n"
+		   "limits: {memory: 12, memroy: 1GiB}\n"
+		   "brokers: {a: {memory: {}}}\n"
+		   "nonsense: 1\n"
+		   "drain: 5s\n"
+		   "log: {level: inof, format: []}\n",
+		   "f.yaml:1:16: socket.mode: \"9999\" is not a file mode; say \"0660\"\n"
+		   "f.yaml:1:28: socket.path: must be absolute: begin it with /\n"
+		   "f.yaml:3:24: defaults.retry.max_retries: must be 0..1000, is -1\n"
+		   "f.yaml:3:28: defaults.retry.initial_dely: unknown key; did you mean "
+		   "initial_delay?\n"
+		   "f.yaml:3:54: defaults.retry.jitter: must be 0..1, is 2\n"
+		   "f.yaml:4:10: defaults.lease: a duration needs a unit; say 30s or 30000ms\n"
+		   "f.yaml:5:3: defaults.lease: duplicate key, first on line 4; remove one\n"
+		   "f.yaml:6:18: limits.memory: must be 1MiB..1TiB, is 12\n"
+		   "f.yaml:6:22: limits.memroy: unknown key; did you mean memory?\n"
+		   "f.yaml:7:1: brokers: not supported by this version; remove it\n"
+		   "f.yaml:8:1: nonsense: unknown key; known here: socket, broker, defaults, "
+		   "topics, access, limits, drain, log\n"
+		   "f.yaml:9:8: drain: must be a map; its keys: timeout\n"
+		   "f.yaml:10:14: log.level: \"inof\" is not one of error, warn, info, debug; did "
+		   "you mean info?\n"
+		   "f.yaml:10:28: log.format: must be one value, not a list\n");
 }
 END_TEST
 
@@ -251,7 +249,7 @@ START_TEST(each_mistake_has_its_own_text)
 	char want[512];
 
 	snprintf(want, sizeof(want), "f.yaml:%s", mistakes[_i].want);
-	kit_refuse1(mistakes[_i].text, want);
+	kit_refuse(mistakes[_i].text, want);
 }
 END_TEST
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a reload changes, and what it cannot change. */
-#include "config_kit.h"
+#include "tests/unit/config_kit.h"
 
 #include "config/report.h"
 

@@ -219,9 +219,9 @@ static void expect_in_manual(const char *text, const struct option *table, const
 	for (const struct option *o = table; o->key; o++) {
 		char path[128], want[256];
 
-		snprintf(path, sizeof(path), "%s%s", prefix, o->key);
+		snprintf(path, sizeof(path), "%s%s%s", prefix, o->key,
+			 o->kind == OPTION_TABLE ? "." : "");
 		if (o->kind == OPTION_TABLE) {
-			strcat(path, ".");
 			expect_in_manual(text, o->table, path);
 		} else if (o->kind != OPTION_UNSUPPORTED) {
 			snprintf(want, sizeof(want), "\n\\fB%s\\fP%s%s%s\n", path,

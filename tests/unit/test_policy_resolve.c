@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which rule says what for a topic and group, and the combinations that are refused. */
-#include "config_kit.h"
+#include "tests/unit/config_kit.h"
 
 #include <stdio.h>
 
@@ -323,7 +323,7 @@ START_TEST(combinations_that_cannot_work_are_refused)
 
 	if (refused[_i].want) {
 		snprintf(want, sizeof(want), "f.yaml:%s", refused[_i].want);
-		kit_refuse1(refused[_i].text, want);
+		kit_refuse(refused[_i].text, want);
 	} else {
 		struct config_errors e;
 		struct config *c;
