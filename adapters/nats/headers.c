@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An event as a NATS message and back, as PROTOCOL.md ("NATS JetStream") says.
+ *
+ * Out: subject <stream>.<topic>, payload as it is, headers x-event-id, Nats-Msg-Id, the metadata,
+ * and eventbus-key, -content-type, -message-type, -published-at for what NATS has no place for.
+ * The library writes headers in the order of its own hash table; nobody may rely on the order.
+ *
+ * In: whatever a foreign producer wrote. No x-event-id, or one that breaks our rules: an id made of
+ * the stream and the sequence, the same at every redelivery. Metadata that breaks the grammar is
+ * repaired, beyond its limits left out; Nats-* headers are the server's and not passed on.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "adapters/nats/nats.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/metadata.h"
+#include "base/random.h"
+#include "base/topic.h"
+
+#define HEADER_FIXED 12 /* "NATS/1.0\r\n" and the empty line */
+#define HEADER_PAIR  4	/* ": " and "\r\n" */
+
+/* What is read back: a client's metadata and what a dead letter adds to it. */
+#define PAIRS_MAX (METADATA_MAX_PAIRS + 16)
+#define BYTES_MAX (METADATA_MAX_BYTES + 8192)
+
+/* ---- out ------------------------------------------------------------------------ */
+
+/* One header line on its way into a message. */
+struct line_writer {
+	natsMsg *msg; /* NULL: only count */
+	size_t bytes;
+	natsStatus status;
+};
+
+static bool plain(struct slice v)
+{
+	if (v.n == 0 || v.p[0] == ' ' || v.p[v.n - 1] == ' ') {
+		return false;
+	}
+	for (size_t i = 0; i < v.n; i++) {
+		if (v.p[i] < 0x20 || v.p[i] == 0x7f) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Both texts terminated, in buffers of this size. */
+struct line_text {
+	char key[METADATA_KEY_MAX + 1];
+	char value[METADATA_MAX_BYTES + 1];
+};
+
+static void put_line(struct line_writer *w, const char *key, const char *value, size_t n)
+{
+	w->bytes += strlen(key) + n + HEADER_PAIR;
+	if (w->msg && w->status == NATS_OK) {
+		w->status = natsMsgHeader_Set(w->msg, key, value);
+	}
+}
+
+static void put_field(struct line_writer *w, const char *key, struct slice value)
+{
+	char text[EVENT_KEY_MAX + 1];
+
+	if (value.n == 0 || value.n > EVENT_KEY_MAX) {
+		return;
+	}
+	memcpy(text, value.p, value.n);
+	text[value.n] = '\0';
+	put_line(w, key, text, value.n);
+}
+
+/* Clients are checked long before; what the daemon itself adds (reasons) may need repair. */
+static void put_pair(struct line_writer *w, struct metadata_pair pair)
+{
+	struct line_text t;
+	uint8_t *room = NULL;
+	bool repaired = false, keep = true;
+
+	if (pair.key.n == 0 ||
+	    (pair.key.n > 5 && strncasecmp((const char *)pair.key.p, "nats-", 5) == 0)) {
+		return; /* the server would obey it */
+	}
+	if (!plain(pair.value) || pair.key.n > METADATA_KEY_MAX) {
+		room = xmalloc(2 * (pair.key.n + pair.value.n) + 64 + 2 * pair.value.n);
+		keep = metadata_repair(pair.key, pair.value, room, &pair, &repaired);
+	}
+	if (keep && pair.key.n <= METADATA_KEY_MAX && pair.value.n <= METADATA_MAX_BYTES) {
+		memcpy(t.key, pair.key.p, pair.key.n);
+		t.key[pair.key.n] = '\0';
+		memcpy(t.value, pair.value.p, pair.value.n);
+		t.value[pair.value.n] = '\0';
+		put_line(w, t.key, t.value, pair.value.n);
+	}
+	free(room);
+}
+
+static void put_headers(struct line_writer *w, const struct event *e)
+{
+	char id[EVENT_ID_MAX + TOPIC_MAX + 2], iso[CLOCK_ISO_SIZE];
+	struct metadata_pair pair;
+	size_t pos = 0, n;
+
+	put_field(w, "x-event-id", e->id);
+	n = nats_message_id(e->topic, e->id, id);
+	put_line(w, "Nats-Msg-Id", id, n);
+	while (event_metadata_next(e, &pos, &pair)) {
+		put_pair(w, pair);
+	}
+	put_field(w, "eventbus-key", e->key);
+	put_field(w, "eventbus-content-type", e->content_type);
+	put_field(w, "eventbus-message-type", e->message_type);
+	if (e->published_at_ms > 0) {
+		clock_format_iso(e->published_at_ms, iso);
+		put_line(w, "eventbus-published-at", iso, strlen(iso));
+	}
+}
+
+static bool refuse(struct answer *why, enum outcome o, enum reason r, const char *text)
+{
+	answer_set(why, o, r, "%s", text);
+	return false;
+}
+
+static bool event_fits(const struct nats_adapter *a, const struct event *e, struct answer *why)
+{
+	struct line_writer w = {.bytes = HEADER_FIXED};
+
+	if (e->topic.n > TOPIC_MAX || e->id.n > EVENT_ID_MAX) {
+		return refuse(why, OUTCOME_PERMANENT, REASON_INVALID, "topic or id too long");
+	}
+	if (a->max_payload == 0 || event_size(e) <= a->base.caps.max_event_bytes) {
+		return true;
+	}
+	put_headers(&w, e);
+	if (w.bytes + e->payload.n <= a->max_payload) {
+		return true;
+	}
+	answer_set(why, OUTCOME_PERMANENT, REASON_TOO_LARGE,
+		   "%zu bytes with its headers; the server takes at most %zu",
+		   w.bytes + e->payload.n, a->max_payload);
+	return false;
+}
+
+natsMsg *headers_message(struct nats_adapter *a, const struct event *e, const char *reply,
+			 struct answer *why)
+{
+	char subject[NATS_SUBJECT_MAX];
+	struct line_writer w = {0};
+
+	if (!event_fits(a, e, why)) {
+		return NULL;
+	}
+	snprintf(subject, sizeof(subject), "%s.%.*s", a->options->stream, SLICE_ARG(e->topic));
+	w.status = natsMsg_Create(&w.msg, subject, reply, (const char *)e->payload.p,
+				  (int)e->payload.n);
+	if (w.status == NATS_OK) {
+		put_headers(&w, e);
+	}
+	if (w.status != NATS_OK) {
+		natsMsg_Destroy(w.msg);
+		answer_set(why, OUTCOME_NOT_STORED, REASON_BROKER, "cannot be written: %s",
+			   natsStatus_GetText(w.status));
+		return NULL;
+	}
+	return w.msg;
+}
+
+/* ---- in --------------------------------------------------------------------------- */
+
+/* Collects what an event is made of; text of repaired metadata lives in room. */
+struct reader {
+	struct event_fields fields;
+	struct metadata_pair pairs[PAIRS_MAX];
+	size_t metadata_bytes;
+	uint8_t *room[PAIRS_MAX];
+	uint32_t n_rooms;
+	bool repaired;
+};
+
+/* An id, a key or a type: as it is or not at all. */
+static struct slice checked_text(struct reader *r, const char *value, size_t max)
+{
+	const struct slice v = slice_str(value);
+
+	if (v.n > max || !plain(v) || !utf8_valid(v)) {
+		r->repaired = r->repaired || v.n > 0;
+		return slice_of(NULL, 0);
+	}
+	return v;
+}
+
+static void read_metadata(struct reader *r, const char *key, const char *value)
+{
+	struct metadata_pair pair;
+	const struct slice k = slice_str(key), v = slice_str(value);
+	uint8_t *room;
+
+	if (v.n == 0) {
+		return; /* an empty value means nothing to anybody, Connectum leaves it out too */
+	}
+	if (r->fields.metadata_count == PAIRS_MAX || r->metadata_bytes + k.n + v.n > BYTES_MAX) {
+		r->repaired = true;
+		return;
+	}
+	room = xmalloc(4 * (k.n + v.n) + 64);
+	if (!metadata_repair(k, v, room, &pair, &r->repaired)) {
+		free(room);
+		return;
+	}
+	if (r->metadata_bytes + pair.key.n + pair.value.n > BYTES_MAX) {
+		r->repaired = true;
+		free(room);
+		return;
+	}
+	r->room[r->n_rooms++] = room;
+	r->metadata_bytes += pair.key.n + pair.value.n;
+	r->pairs[r->fields.metadata_count++] = pair;
+}
+
+static void read_header(struct reader *r, const char *key, const char *value)
+{
+	struct event_fields *f = &r->fields;
+
+	if (strcmp(key, "x-event-id") == 0) {
+		f->id = checked_text(r, value, EVENT_ID_MAX);
+	} else if (strncasecmp(key, "nats-", 5) == 0) {
+		return;
+	} else if (strcmp(key, "eventbus-key") == 0) {
+		f->key = checked_text(r, value, EVENT_KEY_MAX);
+	} else if (strcmp(key, "eventbus-content-type") == 0) {
+		f->content_type = checked_text(r, value, EVENT_TYPE_MAX);
+	} else if (strcmp(key, "eventbus-message-type") == 0) {
+		f->message_type = checked_text(r, value, EVENT_TYPE_MAX);
+	} else if (strcmp(key, "eventbus-published-at") == 0) {
+		r->repaired = clock_parse_iso(value, &f->published_at_ms) != 0 || r->repaired;
+	} else {
+		read_metadata(r, key, value);
+	}
+}
+
+static void read_headers(struct reader *r, natsMsg *msg)
+{
+	const char **keys = NULL, *value;
+	int n = 0;
+
+	if (natsMsgHeader_Keys(msg, &keys, &n) != NATS_OK) {
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		if (natsMsgHeader_Get(msg, keys[i], &value) == NATS_OK && value) {
+			read_header(r, keys[i], value);
+		}
+	}
+	free((void *)keys);
+}
+
+/* Two metadata keys that repair made the same: the wire allows each key once. */
+static void drop_twins(struct reader *r)
+{
+	struct event_fields *f = &r->fields;
+
+	if (!r->repaired) {
+		return;
+	}
+	for (uint32_t i = 1; i < f->metadata_count; i++) {
+		for (uint32_t j = 0; j < i; j++) {
+			if (slice_eq(r->pairs[i].key, r->pairs[j].key)) {
+				r->pairs[i--] = r->pairs[--f->metadata_count];
+				break;
+			}
+		}
+	}
+}
+
+struct event *headers_event(struct nats_adapter *a, natsMsg *msg,
+			    const struct nats_ack_subject *ack, bool *repaired)
+{
+	const char *subject = natsMsg_GetSubject(msg), *stream = a->options->stream;
+	const size_t n = strlen(stream);
+	struct reader r = {0};
+	struct event *e = NULL;
+	char id[UUID_TEXT_SIZE], name[80], seq[24];
+
+	if (strncmp(subject, stream, n) != 0 || subject[n] != '.' ||
+	    !topic_valid(slice_str(subject + n + 1))) {
+		return NULL;
+	}
+	r.fields.topic = slice_str(subject + n + 1);
+	r.fields.payload = slice_of(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
+	r.fields.published_at_ms = 0;
+	read_headers(&r, msg);
+	drop_twins(&r);
+	if (r.fields.id.n == 0) {
+		snprintf(name, sizeof(name), "nats:%s", stream);
+		snprintf(seq, sizeof(seq), "%llu", (unsigned long long)ack->stream_seq);
+		uuid_derive(id, (const char *const[]){name, seq}, 2);
+		r.fields.id = slice_of(id, sizeof(id));
+	}
+	if (r.fields.published_at_ms <= 0) {
+		r.fields.published_at_ms = ack->time_ns / 1000000;
+	}
+	r.fields.metadata = r.pairs;
+	e = event_build(&r.fields, a->base.env.budget);
+	for (uint32_t i = 0; i < r.n_rooms; i++) {
+		free(r.room[i]);
+	}
+	*repaired = r.repaired;
+	return e;
+}
