@@ -189,24 +189,34 @@ static void *post_many(void *arg)
 	return NULL;
 }
 
+static void start_posters(struct poster posters[THREADS], struct box *b)
+{
+	for (int i = 0; i < THREADS; i++) {
+		posters[i] = (struct poster){.box = b, .number = i};
+		ck_assert_int_eq(pthread_create(&posters[i].thread, NULL, post_many, &posters[i]),
+				 0);
+	}
+}
+
+static void join_posters(struct poster posters[THREADS])
+{
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(posters[i].thread, NULL);
+		ck_assert_int_eq(posters[i].refused, 0);
+	}
+}
+
 START_TEST(many_threads_lose_nothing_and_keep_their_order)
 {
 	struct poster posters[THREADS];
 	struct box b;
 
 	begin(&b, THREADS * PER_THREAD);
-	for (int i = 0; i < THREADS; i++) {
-		posters[i] = (struct poster){.box = &b, .number = i};
-		ck_assert_int_eq(pthread_create(&posters[i].thread, NULL, post_many, &posters[i]),
-				 0);
-	}
+	start_posters(posters, &b);
 	while (b.taken < b.expected) {
 		uv_run(&b.loop, UV_RUN_ONCE);
 	}
-	for (int i = 0; i < THREADS; i++) {
-		pthread_join(posters[i].thread, NULL);
-		ck_assert_int_eq(posters[i].refused, 0);
-	}
+	join_posters(posters);
 	ck_assert_int_lt(b.calls, b.expected);
 	close_box(&b);
 	end(&b);
@@ -220,15 +230,8 @@ START_TEST(what_threads_posted_before_they_ended_survives_the_close)
 	struct box b;
 
 	begin(&b, THREADS * PER_THREAD);
-	for (int i = 0; i < THREADS; i++) {
-		posters[i] = (struct poster){.box = &b, .number = i};
-		ck_assert_int_eq(pthread_create(&posters[i].thread, NULL, post_many, &posters[i]),
-				 0);
-	}
-	for (int i = 0; i < THREADS; i++) {
-		pthread_join(posters[i].thread, NULL);
-		ck_assert_int_eq(posters[i].refused, 0);
-	}
+	start_posters(posters, &b);
+	join_posters(posters);
 	close_box(&b);
 	end(&b);
 	ck_assert_int_eq(b.calls, 1);

@@ -132,12 +132,23 @@ START_TEST(wildcards_are_whole_segments_and_rest_is_last)
 }
 END_TEST
 
+struct match_case {
+	const char *pattern, *topic;
+	bool want;
+};
+
+static void check_matches(const struct match_case *cases, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		ck_assert_msg(pattern_matches(s(cases[i].pattern), s(cases[i].topic)) ==
+				      cases[i].want,
+			      "%s against %s", cases[i].pattern, cases[i].topic);
+	}
+}
+
 START_TEST(patterns_match_segment_by_segment)
 {
-	static const struct {
-		const char *pattern, *topic;
-		bool want;
-	} cases[] = {
+	static const struct match_case cases[] = {
 		{"a", "a", true},	  {"a", "b", false},	     {"a", "a.b", false},
 		{"a.b", "a", false},	  {"ab", "a", false},	     {"a", "ab", false},
 		{"*", "a", true},	  {"*", "a.b", false},	     {"a.*", "a.b", true},
@@ -149,20 +160,13 @@ START_TEST(patterns_match_segment_by_segment)
 		{"A", "a", false},
 	};
 
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		ck_assert_msg(pattern_matches(s(cases[i].pattern), s(cases[i].topic)) ==
-				      cases[i].want,
-			      "%s against %s", cases[i].pattern, cases[i].topic);
-	}
+	check_matches(cases, COUNT(cases));
 }
 END_TEST
 
 START_TEST(wildcards_reach_dead_letters_only_when_they_spell_it)
 {
-	static const struct {
-		const char *pattern, *topic;
-		bool want;
-	} cases[] = {
+	static const struct match_case cases[] = {
 		{">", "dlq.orders", false},
 		{"*.orders", "dlq.orders", false},
 		{"*.>", "dlq.a.b", false},
@@ -178,11 +182,7 @@ START_TEST(wildcards_reach_dead_letters_only_when_they_spell_it)
 		{"dlq.*.>", "dlq.orders", false},
 	};
 
-	for (size_t i = 0; i < COUNT(cases); i++) {
-		ck_assert_msg(pattern_matches(s(cases[i].pattern), s(cases[i].topic)) ==
-				      cases[i].want,
-			      "%s against %s", cases[i].pattern, cases[i].topic);
-	}
+	check_matches(cases, COUNT(cases));
 }
 END_TEST
 
