@@ -358,7 +358,6 @@ void memory_flows_expire(struct memory_bus *b, int64_t now_ms)
 static void flow_free(struct memory_flow *m)
 {
 	m->bus->queue_bytes -= memory_flow_footprint(m);
-	list_remove(&m->all);
 	memory_ring_finish(&m->pending);
 	memory_heap_finish(&m->returned);
 	free(m->group);
@@ -389,8 +388,12 @@ void memory_flows_bury(struct memory_bus *b)
 	uint32_t budget = MEMORY_SLICE;
 	struct list *item;
 
-	while ((item = list_first(&b->dying)) &&
-	       bury(container_of(item, struct memory_flow, all), &budget)) {
+	while (budget > 0 && (item = list_pop_front(&b->dying))) {
+		struct memory_flow *m = container_of(item, struct memory_flow, all);
+
+		if (!bury(m, &budget)) {
+			list_push_front(&b->dying, &m->all);
+		}
 	}
 }
 

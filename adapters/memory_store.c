@@ -195,6 +195,7 @@ static void look_ahead(struct memory_bus *b, struct chunk_work *w)
 								     : hash_slice(e->topic);
 		last = e->topic;
 		bytes += event_size(e);
+		w->hash[k] = 0;
 		if (b->opt->dedupe_window_ms > 0) {
 			w->hash[k] = memory_index_hash(w->topic_hash[k], e->id);
 			memory_index_prefetch(&b->log.index, w->hash[k]);
