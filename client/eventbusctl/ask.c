@@ -38,7 +38,7 @@ int status_main(struct ctl *ctl, int argc, char **argv)
 	static const struct option options[] = {CTL_OPTIONS, {NULL, 0, NULL, 0}};
 	struct eventbus *c;
 	char *text;
-	int opt, status;
+	int opt, status, rc;
 
 	ctl->usage = "usage: eventbusctl status [--json]\n\n"
 		     "Brokers, groups with their flows, and clients of the daemon.\n";
@@ -55,7 +55,8 @@ int status_main(struct ctl *ctl, int argc, char **argv)
 	if (!c) {
 		return status;
 	}
-	return show(ctl, c, eventbus_status_wait(c, ANSWER_MS, &text), text);
+	rc = eventbus_status_wait(c, ANSWER_MS, &text);
+	return show(ctl, c, rc, text);
 }
 
 int explain_main(struct ctl *ctl, int argc, char **argv)
@@ -65,7 +66,7 @@ int explain_main(struct ctl *ctl, int argc, char **argv)
 	const char *group = NULL;
 	struct eventbus *c;
 	char *text;
-	int opt, status;
+	int opt, status, rc;
 
 	ctl->usage = "usage: eventbusctl explain TOPIC|PATTERN [--group GROUP] [--json]\n\n"
 		     "The policy that is in force, and which line of the file each value comes "
@@ -87,5 +88,6 @@ int explain_main(struct ctl *ctl, int argc, char **argv)
 	if (!c) {
 		return status;
 	}
-	return show(ctl, c, eventbus_explain_wait(c, argv[optind], group, ANSWER_MS, &text), text);
+	rc = eventbus_explain_wait(c, argv[optind], group, ANSWER_MS, &text);
+	return show(ctl, c, rc, text);
 }

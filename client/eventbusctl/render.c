@@ -71,6 +71,8 @@ static void cell(char out[CELL], const char *key, const json_t *v)
 		snprintf(out, CELL, "%s", json_is_true(v) ? "yes" : "no");
 	} else if (json_is_number(v) && ends_with(key, "_ms")) {
 		duration(out, json_number_value(v));
+	} else if (json_is_real(v)) {
+		snprintf(out, CELL, "%.6g", json_real_value(v));
 	} else if (json_is_integer(v)) {
 		snprintf(out, CELL, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
 	} else if (json_is_array(v)) {
@@ -122,7 +124,9 @@ static int width(const char *s)
 static void pad(const char *s, int to)
 {
 	ctl_print_bytes(stdout, s, strlen(s));
-	printf("%*s", to - width(s), "");
+	if (to > width(s)) {
+		printf("%*s", to - width(s), "");
+	}
 }
 
 /* ---- tables ------------------------------------------------------------------------ */
