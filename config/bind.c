@@ -186,10 +186,6 @@ void bind_map(struct bind *b, const struct path *path, const struct node *map,
 				   "duplicate key, first on line %u; remove one", (unsigned)line);
 			continue;
 		}
-		if (strlen(key->text) != key->n) {
-			report_add(b->report, key->at, path, "a key holds a zero byte");
-			continue;
-		}
 		o = option_find(table, key->text);
 		if (!o) {
 			unknown_key(b, path, key, table);

@@ -47,6 +47,21 @@ static struct node *node_new(struct builder *b, enum node_kind kind, struct mark
 	return n;
 }
 
+static void check_key(struct builder *b, struct node *key)
+{
+	const char *what = NULL;
+
+	if (strcmp(key->text, "<<") == 0) {
+		what = "merge keys (<<) are not supported; write the values out";
+	} else if (strlen(key->text) != key->n) {
+		what = "a key holds a zero byte";
+	}
+	if (what) {
+		report_add(b->report, key->at, NULL, "%s", what);
+		key->kind = NODE_BAD;
+	}
+}
+
 /* Puts a finished key, value or item where it belongs. */
 static int place(struct builder *b, struct node *n)
 {
@@ -67,11 +82,7 @@ static int place(struct builder *b, struct node *n)
 		if (n->kind != NODE_SCALAR || n->file) {
 			return refuse(b, n->at, "a key must be a plain word");
 		}
-		if (n->n == 2 && memcmp(n->text, "<<", 2) == 0) {
-			report_add(b->report, n->at, NULL,
-				   "merge keys (<<) are not supported; write the values out");
-			n->kind = NODE_BAD;
-		}
+		check_key(b, n);
 		f->key = n;
 	}
 	if (++f->count >

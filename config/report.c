@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config/report.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,14 +106,20 @@ void report_take(struct report *r, struct config_errors *out)
 
 void lines_add(struct config_errors *list, const char *fmt, ...)
 {
-	char line[2048];
-	va_list ap;
+	va_list ap, again;
+	char *line;
+	int n;
 
 	va_start(ap, fmt);
-	vsnprintf(line, sizeof(line), fmt, ap);
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	assert(n >= 0);
+	line = xmalloc((size_t)n + 1);
+	vsnprintf(line, (size_t)n + 1, fmt, again);
+	va_end(again);
 	va_end(ap);
 	list->v = xrealloc(list->v, (list->n + 1) * sizeof(*list->v));
-	list->v[list->n++] = xstrdup(line);
+	list->v[list->n++] = line;
 }
 
 void config_errors_free(struct config_errors *e)

@@ -201,5 +201,5 @@ struct unit_text units_size_text(int64_t bytes)
 
 struct unit_text units_duration_text(int64_t ms)
 {
-	return text_of(ms, duration_units, COUNT(duration_units));
+	return ms ? text_of(ms, duration_units, COUNT(duration_units)) : (struct unit_text){"0s"};
 }

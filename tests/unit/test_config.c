@@ -179,7 +179,7 @@ static const struct {
 	{"drain: {timeout: 5 sec}\n",
 	 "1:18: drain.timeout: \"5 sec\" is not a duration; say 250ms, "
 	 "5s, 2m, 1h or 7d"},
-	{"drain: {timeout: 2h}\n", "1:18: drain.timeout: must be 0ms..1h, is 2h"},
+	{"drain: {timeout: 2h}\n", "1:18: drain.timeout: must be 0s..1h, is 2h"},
 	{"defaults: {retry: {jitter: lots}}\n",
 	 "1:28: defaults.retry.jitter: \"lots\" is not a number; say 0.5"},
 	{"broker: {memory: {servers: {a: b}}}\n",
@@ -214,6 +214,7 @@ static const struct {
 	{"broker: {nats: {tls: {ca: /x}}}\n", "1:27: broker.nats.tls.ca: needs tls.enabled"},
 	{"broker: {nats: {tls: yes}}\n",
 	 "1:22: broker.nats.tls: must be a map; its keys: enabled, ca"},
+	{"broker: {\"memory\\0x\": {}}\n", "1:10: a key holds a zero byte"},
 	{"metrics: {listen: \"127.0.0.1:9464\"}\n",
 	 "1:1: metrics: not supported by this version; remove it"},
 	/* access */

@@ -152,7 +152,7 @@ START_TEST(a_value_is_written_as_it_is_read)
 {
 	static const char *const lengths[] = {"0B",   "511B", "1KiB", "1025B",
 					      "10kB", "4MiB", "3GB",  "1TiB"};
-	static const char *const times[] = {"0ms", "1ms", "5s", "90s", "2m", "1h", "7d", "5001ms"};
+	static const char *const times[] = {"0s", "1ms", "5s", "90s", "2m", "1h", "7d", "5001ms"};
 	struct err_text err;
 	int64_t v;
 
