@@ -6,7 +6,9 @@
 
 #define ANSWER_MS 10000
 
-static int show(const struct ctl *ctl, struct eventbus *c, int rc, char *text)
+typedef void (*show_cb)(const struct ctl *ctl, json_t *json);
+
+static int show(const struct ctl *ctl, struct eventbus *c, int rc, char *text, show_cb print)
 {
 	json_error_t error;
 	json_t *json;
@@ -25,12 +27,27 @@ static int show(const struct ctl *ctl, struct eventbus *c, int rc, char *text)
 	} else if (ctl->json) {
 		status = ctl_print_json(stdout, json_incref(json)) ? 0 : 1;
 	} else {
-		ctl_render(ctl, json);
+		print(ctl, json);
 	}
 	json_decref(json);
 	free(text);
 	eventbus_destroy(c);
 	return status;
+}
+
+/* Values with their origin: the line of the file, where there is one. */
+static void ctl_show_explain(const struct ctl *ctl, json_t *json)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(json, "values"), i, row)
+	{
+		if (json_integer_value(json_object_get(row, "line")) == 0) {
+			json_object_del(row, "line");
+		}
+	}
+	ctl_render(ctl, json);
 }
 
 int status_main(struct ctl *ctl, int argc, char **argv)
@@ -56,7 +73,7 @@ int status_main(struct ctl *ctl, int argc, char **argv)
 		return status;
 	}
 	rc = eventbus_status_wait(c, ANSWER_MS, &text);
-	return show(ctl, c, rc, text);
+	return show(ctl, c, rc, text, ctl_show_status);
 }
 
 int explain_main(struct ctl *ctl, int argc, char **argv)
@@ -89,5 +106,5 @@ int explain_main(struct ctl *ctl, int argc, char **argv)
 		return status;
 	}
 	rc = eventbus_explain_wait(c, argv[optind], group, ANSWER_MS, &text);
-	return show(ctl, c, rc, text);
+	return show(ctl, c, rc, text, ctl_show_explain);
 }

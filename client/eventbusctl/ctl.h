@@ -67,6 +67,8 @@ bool ctl_print_json(FILE *out, json_t *json);
 void ctl_print_bytes(FILE *out, const void *bytes, size_t n);
 /* JSON as key: value lines and tables, for people. */
 void ctl_render(const struct ctl *ctl, const json_t *json);
+/* The daemon's status, the most important of it. */
+void ctl_show_status(const struct ctl *ctl, json_t *status);
 
 /* ---- the daemon ------------------------------------------------------------------- */
 
