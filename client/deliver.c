@@ -178,8 +178,10 @@ static struct eventbus_text text_of(struct slice s)
 	return (struct eventbus_text){(const char *)s.p, s.n};
 }
 
-static void views(struct eventbus_event *out, const struct delivery_view *d, const struct event *e)
+static void views(struct eventbus_event *out, const struct delivery_view *d)
 {
+	const struct event *e = &d->views;
+
 	*out = (struct eventbus_event){
 		.id = text_of(e->id),
 		.topic = text_of(e->topic),
@@ -236,28 +238,17 @@ static void flush_if_slow(struct eventbus *c)
 	}
 }
 
-struct reading {
-	struct eventbus *client;
-	int rc;
-};
-
 static int on_delivery(void *ctx, const struct delivery_view *d)
 {
-	struct reading *r = ctx;
-	struct eventbus *c = r->client;
+	struct eventbus *c = ctx;
 	struct eventbus_subscription *s = ebus_sub_find(c, d->subscription);
-	struct event parsed = {.raw = d->event};
 	struct eventbus_event e;
 
 	if (!s || (s->state != SUB_ACTIVE && s->state != SUB_ASKED)) {
 		ebus_settle_nack(c, d->tag, EVENTBUS_RELEASE, -1, "unsubscribed");
 		return 0;
 	}
-	r->rc = event_parse(&parsed);
-	if (r->rc) {
-		return r->rc;
-	}
-	views(&e, d, &parsed);
+	views(&e, d);
 	e.subscription = s;
 	run_handler(c, s, &e);
 	flush_if_slow(c);
@@ -266,13 +257,7 @@ static int on_delivery(void *ctx, const struct delivery_view *d)
 
 int ebus_deliver_read(struct eventbus *c, struct slice body, struct err_text *err)
 {
-	struct reading r = {.client = c};
-	int rc = codec_read_deliver(body, on_delivery, &r, err);
-
-	if (r.rc) {
-		return err_set(err, r.rc, "deliver: an event that is not one");
-	}
-	return rc < 0 ? rc : 0;
+	return codec_read_deliver(body, on_delivery, c, err);
 }
 
 /* ---- what a handler may say --------------------------------------------------------------- */

@@ -5,8 +5,8 @@
  * wrong (text that is not UTF-8, a metadata key twice) would cost the whole session.
  */
 #include <string.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "base/metadata.h"
 #include "base/random.h"
 #include "base/topic.h"
@@ -102,10 +102,19 @@ static uint8_t *metadata_write(uint8_t *p, const struct eventbus_pair *m)
 	return field_write(p, 2, m->value ? m->value : "", length(m->value));
 }
 
+/* As fine as the kernel's tick, at a fifth of the price of the exact time. */
+static int64_t coarse_unix_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 uint8_t *ebus_message_write(const struct eventbus_message *m, const struct message_sizes *s,
 			    uint8_t *p)
 {
-	int64_t at = m->published_at_ms ? m->published_at_ms : clock_unix_ms();
+	int64_t at = m->published_at_ms ? m->published_at_ms : coarse_unix_ms();
 	size_t event = s->event - 10 + ebus_varint_size((uint64_t)at);
 
 	*p++ = MESSAGE_EVENT_FIELD;

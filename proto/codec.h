@@ -64,7 +64,8 @@ struct delivery_view {
 	uint32_t subscription, attempt;
 	uint64_t tag, epoch;
 	struct slice method, position;
-	struct slice event; /* encoded Event: give it to event_parse through a struct event */
+	struct slice event; /* encoded Event */
+	struct event views; /* of event: raw and the fields; in no block */
 };
 int codec_read_deliver(struct slice body, int (*cb)(void *ctx, const struct delivery_view *d),
 		       void *ctx, struct err_text *err);

@@ -106,7 +106,6 @@ int codec_read_ack(struct slice body, struct ack_frame *out, struct err_text *er
 static int read_delivery(const struct place *at, struct slice bytes, struct delivery_view *d)
 {
 	struct wire w = wire_of(bytes);
-	struct event views = {0};
 	uint32_t seen = 0, tag;
 	struct slice idle;
 	int rc;
@@ -152,7 +151,8 @@ static int read_delivery(const struct place *at, struct slice bytes, struct deli
 			return place_bad(at, NULL, rc, w.why);
 		}
 	}
-	return read_event(at, d->event, &views, &idle);
+	d->views.raw = d->event;
+	return read_event(at, d->event, &d->views, &idle);
 }
 
 int codec_read_deliver(struct slice body, int (*cb)(void *ctx, const struct delivery_view *d),
