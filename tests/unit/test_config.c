@@ -430,45 +430,6 @@ START_TEST(the_socket_has_a_place_without_a_file)
 }
 END_TEST
 
-static bool allows(const struct config *c, int64_t uid, enum config_right right, const char *name)
-{
-	return config_allows(c, uid, right, slice_str(name));
-}
-
-START_TEST(access_is_what_the_lists_name)
-{
-	struct config *c =
-		kit_load("access:\n"
-			 "  - {user: root, publish: [\"orders.>\", \"a.*\"]}\n"
-			 "  - {user: 77, subscribe: \">\", groups: [\"orders-*\", \"x.?\"]}\n"
-			 "  - {user: \"*\", publish: [public]}\n");
-
-	ck_assert_uint_eq(c->n_access, 3);
-	ck_assert_int_eq(c->access[0].uid, 0);
-	ck_assert_int_eq(c->access[2].uid, -1);
-	ck_assert(allows(c, 0, CONFIG_PUBLISH, "orders.a.b"));
-	ck_assert(allows(c, 0, CONFIG_PUBLISH, "a.b"));
-	ck_assert(allows(c, 0, CONFIG_PUBLISH, "public"));
-	ck_assert(!allows(c, 0, CONFIG_PUBLISH, "orders"));
-	ck_assert(!allows(c, 0, CONFIG_SUBSCRIBE, "orders.a"));
-	ck_assert(!allows(c, 0, CONFIG_GROUP, "orders-1"));
-	ck_assert(allows(c, 77, CONFIG_SUBSCRIBE, "a.*"));
-	ck_assert(allows(c, 77, CONFIG_SUBSCRIBE, ">"));
-	ck_assert(!allows(c, 77, CONFIG_SUBSCRIBE, "dlq.orders"));
-	ck_assert(allows(c, 77, CONFIG_GROUP, "orders-1"));
-	ck_assert(allows(c, 77, CONFIG_GROUP, "x.1"));
-	ck_assert(!allows(c, 77, CONFIG_GROUP, "x.12"));
-	ck_assert(!allows(c, 77, CONFIG_PUBLISH, "orders.a"));
-	ck_assert(allows(c, 78, CONFIG_PUBLISH, "public"));
-	ck_assert(!allows(c, 78, CONFIG_SUBSCRIBE, "public"));
-	config_free(c);
-	c = kit_load("");
-	ck_assert(allows(c, 78, CONFIG_PUBLISH, "anything"));
-	ck_assert(allows(c, 78, CONFIG_GROUP, "g"));
-	config_free(c);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("config");
@@ -490,7 +451,6 @@ int main(void)
 	tcase_add_test(t, the_largest_file_loads);
 	tcase_add_test(t, a_file_that_cannot_be_read_is_an_error);
 	tcase_add_test(t, the_socket_has_a_place_without_a_file);
-	tcase_add_test(t, access_is_what_the_lists_name);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
