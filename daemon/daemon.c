@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "adapters/adapter.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/random.h"
 
@@ -89,10 +90,37 @@ static void watch_signals(struct daemon *d)
 	uv_signal_start(&d->sighup, daemon_on_hup, SIGHUP);
 }
 
+void daemon_tell_status(struct daemon *d)
+{
+	struct broker_view view;
+	struct buf text;
+	uint32_t i;
+
+	if (d->stage != STAGE_RUN) {
+		return; /* the stop tells its own */
+	}
+	buf_init(&text);
+	buf_printf(&text, "serving %u clients", sessions_count(d->sessions));
+	for (i = 0; bus_broker(d->bus, i, &view); i++) {
+		buf_printf(&text, ", %s:%s %s", view.kind, view.name,
+			   view.connected ? "up" : "down");
+	}
+	buf_append(&text, "", 1);
+	notify_status((const char *)buf_data(&text));
+	buf_finish(&text);
+}
+
+static void on_broker(void *ctx, const char *broker, bool up)
+{
+	(void)broker;
+	(void)up;
+	daemon_tell_status(ctx);
+}
+
 static void on_watchdog(uv_timer_t *timer)
 {
-	(void)timer;
 	notify_watchdog();
+	daemon_tell_status(timer->data);
 }
 
 static void start_timers(struct daemon *d)
@@ -101,7 +129,7 @@ static void start_timers(struct daemon *d)
 
 	uv_timer_init(&d->loop, &d->stop_timer);
 	uv_timer_init(&d->loop, &d->watchdog);
-	d->stop_timer.data = d;
+	d->stop_timer.data = d->watchdog.data = d;
 	if (every > 0) {
 		uv_timer_start(&d->watchdog, on_watchdog, every, every);
 	}
@@ -114,6 +142,7 @@ static int start_bus(struct daemon *d, struct err_text *err)
 		.config = d->config,
 		.budget = &d->budget,
 		.instance = d->instance,
+		.on_broker = on_broker,
 		.on_stopped = daemon_on_bus_stopped,
 		.on_drained = daemon_on_drained,
 		.ctx = d,

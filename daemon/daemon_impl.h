@@ -43,6 +43,9 @@ struct daemon {
 	int status; /* exit status */
 };
 
+/* Tells the service manager in one line how things are. */
+void daemon_tell_status(struct daemon *d);
+
 /* The upcalls of the bus. */
 void daemon_on_bus_stopped(void *ctx);
 void daemon_on_drained(void *ctx);
