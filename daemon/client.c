@@ -103,6 +103,7 @@ void client_ready(struct client *c, struct member *m)
 	if (!c->told_ready) {
 		c->told_ready = true;
 		list_push_back(&c->bus->ready, &c->tell_ready);
+		bus_mark(c->bus);
 	}
 }
 

@@ -249,6 +249,11 @@ static inline void fake_op_unsubscribe(struct adapter *a, struct flow *flow)
 	struct fake *f = fake_of(a);
 	const int i = fake_flow_index(f, flow);
 
+	for (uint32_t j = 0; j < f->n_records; j++) {
+		if (f->records[j].flow == flow) {
+			f->records[j--] = f->records[--f->n_records];
+		}
+	}
 	f->n_flows--;
 	f->flows[i] = f->flows[f->n_flows];
 	f->credit[i] = f->credit[f->n_flows];
@@ -361,6 +366,7 @@ static inline uint64_t fake_deliver_failed(struct fake *f, struct flow *flow, co
 						     .key = slice_str(key),
 						     .published_at_ms = clock_unix_ms()},
 			      f->a.env.budget);
+	f->credit[fake_flow_index(f, flow)].events--;
 	adapter_tell_deliver(flow, &d, 1);
 	return handle;
 }
