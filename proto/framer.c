@@ -22,7 +22,7 @@ void framer_finish(struct framer *f)
 
 static size_t unread(const struct framer *f)
 {
-	return f->fill - f->head;
+	return f->buf ? f->fill - f->head : 0;
 }
 
 static size_t body_length(const uint8_t *p)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading protobuf's wire format by hand, strictly: what the table-driven scan and the
- * hand-written readers share, so that both accept the same bytes. Format:
- * https://protobuf.dev/programming-guides/encoding. Functions return 0, or EB_EPROTO with `why`
+ * Reading protobuf strictly, above base/wire.h: what the table-driven scan and the hand-written
+ * readers share, so that both accept the same bytes. Functions return 0, or EB_EPROTO with `why`
  * set to a few words. Pure, allocates nothing.
  */
 #ifndef PROTO_WIRE_H
@@ -12,76 +11,7 @@
 #include "base/metadata.h"
 #include "base/slice.h"
 #include "base/utf8.h"
-
-enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_LENGTH = 2, WIRE_32 = 5 };
-#define WIRE_TAG(field, type) (((uint32_t)(field) << 3) | (uint32_t)(type))
-
-struct wire {
-	const uint8_t *p, *end;
-	const char *why; /* of the last failure; static text */
-};
-
-static inline struct wire wire_of(struct slice s)
-{
-	/* Not a NULL pointer, so that end - p is defined for an empty slice too. */
-	static const uint8_t none[1];
-	const uint8_t *p = s.p ? s.p : none;
-
-	return (struct wire){p, p + s.n, NULL};
-}
-
-static inline int wire_fail(struct wire *w, const char *why)
-{
-	w->why = why;
-	return EB_EPROTO;
-}
-
-/* At most max_bytes (5 or 10) long. */
-int wire_varint_slow(struct wire *w, unsigned max_bytes, uint64_t *v);
-
-static inline int wire_varint(struct wire *w, uint64_t *v)
-{
-	if (w->p < w->end && *w->p < 0x80) {
-		*v = *w->p++;
-		return 0;
-	}
-	return wire_varint_slow(w, 10, v);
-}
-
-/* A field's number and wire type, as WIRE_TAG makes them. */
-static inline int wire_tag(struct wire *w, uint32_t *tag)
-{
-	uint64_t v;
-
-	if (w->p < w->end && *w->p < 0x80) {
-		v = *w->p++;
-	} else if (wire_varint_slow(w, 5, &v) != 0) {
-		return EB_EPROTO;
-	}
-	if (v < 8 || v > UINT32_MAX) {
-		return wire_fail(w, "field number out of range");
-	}
-	*tag = (uint32_t)v;
-	return 0;
-}
-
-/* A length and that many bytes. */
-static inline int wire_bytes(struct wire *w, struct slice *out)
-{
-	uint64_t n;
-
-	if (w->p < w->end && *w->p < 0x80) {
-		n = *w->p++;
-	} else if (wire_varint_slow(w, 5, &n) != 0) {
-		return EB_EPROTO;
-	}
-	if (n > (uint64_t)(w->end - w->p)) {
-		return wire_fail(w, "longer than the bytes around it");
-	}
-	*out = slice_of(w->p, (size_t)n);
-	w->p += n;
-	return 0;
-}
+#include "base/wire.h"
 
 static inline int wire_u32(struct wire *w, uint32_t *out)
 {
@@ -144,9 +74,6 @@ static inline int wire_text(struct wire *w, struct slice *out)
 	}
 	return 0;
 }
-
-/* Steps over a field's value. Groups (types 3 and 4) are refused. */
-int wire_skip(struct wire *w, unsigned type);
 
 /*
  * An entry of a map<string, string>. A missing key or value is empty. lenient: unknown fields are

@@ -123,10 +123,10 @@ static void fixture_init(struct fixture *f, size_t payload, uint32_t n)
 		events[i] = make_event(payload);
 	}
 	codec_write_publish(&f->publish, 1, false, events, n);
-	s = buf_slice(&f->publish);
-	f->source = shared_bytes_create(s.n, NULL);
+	f->source = shared_bytes_create(f->publish.len, NULL);
+	s = slice_of(buf_data(&f->publish) + FRAME_HEADER, f->publish.len - FRAME_HEADER);
 	memcpy(f->source->bytes, s.p, s.n);
-	f->body = slice_of(f->source->bytes + FRAME_HEADER, s.n - FRAME_HEADER);
+	f->body = slice_of(f->source->bytes, s.n);
 	if (codec_read_publish(f->body, f->source, 64, NULL, &f->frame, NULL) != 0) {
 		abort();
 	}

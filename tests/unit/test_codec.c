@@ -353,8 +353,9 @@ END_TEST
 static Eventbus__V1__Frame *read_written(struct arena *arena)
 {
 	Eventbus__V1__Frame *f;
-	struct slice s = buf_slice(&written);
+	struct slice s = slice_of(buf_data(&written), written.len);
 
+	ck_assert_ptr_nonnull(s.p);
 	ck_assert_uint_eq(s.n - 4, (size_t)s.p[0] << 24 | (size_t)s.p[1] << 16 |
 					   (size_t)s.p[2] << 8 | s.p[3]);
 	ck_assert_int_eq(codec_read(CODEC_CLIENT, slice_of(s.p + 4, s.n - 4), arena, &f, &err), 0);
