@@ -88,6 +88,7 @@ void session_cut(struct session *s, const char *why)
 	if (why) {
 		log_repeated(&s->set->fault_log, LOG_LEVEL_WARN, s->tag, "cut: %s", why);
 	}
+	s->set->active -= s->state < SESSION_ENDING;
 	leave_bus(s);
 	close_handles(s);
 }
@@ -98,6 +99,7 @@ void session_end(struct session *s)
 		return;
 	}
 	s->state = SESSION_ENDING;
+	s->set->active--;
 	s->hello_since = s->frame_since = 0;
 	s->ending_since = uv_now(s->set->loop);
 	leave_bus(s);
@@ -359,6 +361,7 @@ struct session *session_open(struct sessions *set)
 	list_init(&s->batches);
 	list_push_back(&set->all, &s->link);
 	set->count++;
+	set->active++;
 	framer_init(&s->framer, (size_t)set->config->socket.max_frame, set->budget);
 	buf_init(&s->out);
 	buf_init(&s->writing);
@@ -400,7 +403,7 @@ void session_begin(struct session *s)
 		session_cut(s, "far more connections than socket.max_clients");
 		return;
 	}
-	if (set->count > (uint32_t)set->config->socket.max_clients) {
+	if (set->active > (uint32_t)set->config->socket.max_clients) {
 		session_fail(s, OUTCOME_NOT_STORED, REASON_OVERLOADED,
 			     "socket.max_clients: %lld clients are connected already",
 			     (long long)set->config->socket.max_clients);

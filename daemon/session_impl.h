@@ -60,6 +60,7 @@ struct sessions {
 	unsigned handles;
 	struct list all;
 	uint32_t count;	     /* on all */
+	uint32_t active;     /* of them before their end */
 	uint32_t open;	     /* of them past Hello */
 	struct list dirty;   /* sessions with something to write or to take from the bus */
 	struct list waiting; /* sessions that used their turn up while there was more to read */
