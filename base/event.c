@@ -6,10 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-
-enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-
-#define VARINT_MAX 10
+#include "base/wire.h"
 
 /* ---- memory ---------------------------------------------------------------- */
 
@@ -105,161 +102,91 @@ void event_block_unref(struct event_block *b)
 
 /* ---- reading --------------------------------------------------------------- */
 
-struct field {
-	uint32_t number;
-	enum wire_type type;
-	uint64_t value;	    /* WIRE_VARINT */
-	struct slice bytes; /* WIRE_BYTES */
-};
-
-static bool read_varint(const uint8_t **p, const uint8_t *end, uint64_t *out)
+static int read_pair(struct slice entry, struct metadata_pair *pair)
 {
-	uint64_t v = 0;
-
-	/* Nearly all keys and lengths are one byte. */
-	if (*p < end && **p < 0x80) {
-		*out = *(*p)++;
-		return true;
-	}
-	for (unsigned i = 0; i < VARINT_MAX && *p < end; i++) {
-		const uint8_t b = *(*p)++;
-
-		v |= (uint64_t)(b & 0x7f) << (7 * i);
-		if (b < 0x80) {
-			*out = v;
-			return i < VARINT_MAX - 1 || b <= 1;
-		}
-	}
-	return false;
-}
-
-static bool skip(const uint8_t **p, const uint8_t *end, uint64_t n)
-{
-	if (n > (uint64_t)(end - *p)) {
-		return false;
-	}
-	*p += n;
-	return true;
-}
-
-/* Takes one field from *p; false when these bytes are none. */
-static bool read_field(const uint8_t **p, const uint8_t *end, struct field *f)
-{
-	uint64_t key, n;
-
-	if (!read_varint(p, end, &key) || key > UINT32_MAX || key >> 3 == 0) {
-		return false;
-	}
-	f->number = (uint32_t)(key >> 3);
-	f->type = (enum wire_type)(key & 7);
-	switch (f->type) {
-	case WIRE_VARINT:
-		return read_varint(p, end, &f->value);
-	case WIRE_FIXED64:
-		return skip(p, end, 8);
-	case WIRE_FIXED32:
-		return skip(p, end, 4);
-	case WIRE_BYTES:
-		if (!read_varint(p, end, &n) || n > (uint64_t)(end - *p)) {
-			return false;
-		}
-		f->bytes = slice_of(*p, (size_t)n);
-		*p += n;
-		return true;
-	}
-	return false; /* groups were never part of this protocol */
-}
-
-static bool read_pair(struct slice entry, struct metadata_pair *pair)
-{
-	const uint8_t *p = entry.p, *end = p + entry.n;
+	struct wire w = wire_of(entry);
+	uint32_t tag;
+	int rc = 0;
 
 	*pair = (struct metadata_pair){0};
-	while (p < end) {
-		struct field f;
-
-		if (!read_field(&p, end, &f)) {
-			return false;
+	while (rc == 0 && w.p < w.end) {
+		rc = wire_tag(&w, &tag);
+		if (rc != 0) {
+			break;
 		}
-		if (f.number == 1 || f.number == 2) {
-			if (f.type != WIRE_BYTES) {
-				return false;
-			}
-			*(f.number == 1 ? &pair->key : &pair->value) = f.bytes;
+		if (tag == WIRE_TAG(1, WIRE_LENGTH)) {
+			rc = wire_bytes(&w, &pair->key);
+		} else if (tag == WIRE_TAG(2, WIRE_LENGTH)) {
+			rc = wire_bytes(&w, &pair->value);
+		} else {
+			rc = tag >> 3 <= 2 ? EB_EPROTO : wire_skip(&w, tag & 7);
 		}
 	}
-	return true;
+	return rc;
 }
 
-static bool take_metadata(struct event *e, struct slice entry)
+static int take_pair(struct event *e, struct wire *w)
 {
 	struct metadata_pair pair;
+	struct slice entry;
 	uint64_t bytes;
 
-	if (!read_pair(entry, &pair)) {
-		return false;
+	if (wire_bytes(w, &entry) != 0 || read_pair(entry, &pair) != 0) {
+		return EB_EPROTO;
 	}
 	bytes = (uint64_t)e->metadata_bytes + pair.key.n + pair.value.n;
 	if (bytes > UINT32_MAX) {
-		return false;
+		return EB_EPROTO;
 	}
 	e->metadata_bytes = (uint32_t)bytes;
 	e->metadata_count++;
-	return true;
+	return 0;
 }
 
-/* The view that a field of type bytes or string fills; NULL for any other number. */
-static struct slice *view_of(struct event *e, uint32_t number)
+static int take_time(struct event *e, struct wire *w)
 {
-	switch (number) {
-	case EVENT_ID:
-		return &e->id;
-	case EVENT_TOPIC:
-		return &e->topic;
-	case EVENT_PAYLOAD:
-		return &e->payload;
-	case EVENT_KEY:
-		return &e->key;
-	case EVENT_CONTENT_TYPE:
-		return &e->content_type;
-	case EVENT_MESSAGE_TYPE:
-		return &e->message_type;
+	uint64_t v;
+	const int rc = wire_varint(w, &v);
+
+	if (rc == 0) {
+		e->published_at_ms = (int64_t)v;
+	}
+	return rc;
+}
+
+/* The value of one field. A known number with another wire type is malformed. */
+static int take_field(struct event *e, struct wire *w, uint32_t tag)
+{
+	switch (tag) {
+	case WIRE_TAG(EVENT_ID, WIRE_LENGTH):
+		return wire_bytes(w, &e->id);
+	case WIRE_TAG(EVENT_TOPIC, WIRE_LENGTH):
+		return wire_bytes(w, &e->topic);
+	case WIRE_TAG(EVENT_PAYLOAD, WIRE_LENGTH):
+		return wire_bytes(w, &e->payload);
+	case WIRE_TAG(EVENT_PUBLISHED_AT_MS, WIRE_VARINT):
+		return take_time(e, w);
+	case WIRE_TAG(EVENT_KEY, WIRE_LENGTH):
+		return wire_bytes(w, &e->key);
+	case WIRE_TAG(EVENT_CONTENT_TYPE, WIRE_LENGTH):
+		return wire_bytes(w, &e->content_type);
+	case WIRE_TAG(EVENT_MESSAGE_TYPE, WIRE_LENGTH):
+		return wire_bytes(w, &e->message_type);
+	case WIRE_TAG(EVENT_METADATA, WIRE_LENGTH):
+		return take_pair(e, w);
 	default:
-		return NULL;
+		return tag >> 3 <= EVENT_METADATA ? EB_EPROTO : wire_skip(w, tag & 7);
 	}
-}
-
-static bool take_field(struct event *e, const struct field *f)
-{
-	struct slice *view = view_of(e, f->number);
-
-	if (view) {
-		*view = f->bytes;
-		return f->type == WIRE_BYTES;
-	}
-	if (f->number == EVENT_PUBLISHED_AT_MS) {
-		e->published_at_ms = (int64_t)f->value;
-		return f->type == WIRE_VARINT;
-	}
-	if (f->number == EVENT_METADATA) {
-		return f->type == WIRE_BYTES && take_metadata(e, f->bytes);
-	}
-	return true;
 }
 
 int event_parse(struct event *e)
 {
-	const uint8_t *p = e->raw.p, *end;
+	struct wire w = wire_of(e->raw);
+	uint32_t tag;
 
 	*e = (struct event){.block = e->block, .raw = e->raw, .tail = e->tail};
-	if (e->raw.n == 0) {
-		return 0;
-	}
-	end = p + e->raw.n;
-	while (p < end) {
-		struct field f = {0};
-
-		if (!read_field(&p, end, &f) || !take_field(e, &f)) {
+	while (w.p < w.end) {
+		if (wire_tag(&w, &tag) != 0 || take_field(e, &w, tag) != 0) {
 			return EB_EPROTO;
 		}
 	}
@@ -268,22 +195,21 @@ int event_parse(struct event *e)
 
 bool event_metadata_next(const struct event *e, size_t *pos, struct metadata_pair *out)
 {
-	const uint8_t *p, *end;
+	struct wire w = wire_of(e->raw);
+	struct slice entry;
+	uint32_t tag;
 
-	if (*pos >= e->raw.n) {
-		return false;
-	}
-	p = e->raw.p + *pos;
-	end = e->raw.p + e->raw.n;
-	while (p < end) {
-		struct field f;
-
-		if (!read_field(&p, end, &f)) {
-			return false;
+	w.p += *pos < e->raw.n ? *pos : e->raw.n;
+	while (w.p < w.end && wire_tag(&w, &tag) == 0) {
+		if (tag == WIRE_TAG(EVENT_METADATA, WIRE_LENGTH)) {
+			if (wire_bytes(&w, &entry) != 0) {
+				return false;
+			}
+			*pos = e->raw.n - (size_t)(w.end - w.p);
+			return read_pair(entry, out) == 0;
 		}
-		if (f.number == EVENT_METADATA && f.type == WIRE_BYTES) {
-			*pos = (size_t)(p - e->raw.p);
-			return read_pair(f.bytes, out);
+		if (wire_skip(&w, tag & 7) != 0) {
+			return false;
 		}
 	}
 	return false;
@@ -305,25 +231,10 @@ bool event_metadata_get(const struct event *e, const char *key, struct slice *va
 
 /* ---- writing --------------------------------------------------------------- */
 
-static size_t varint_size(uint64_t v)
-{
-	return v ? (70 - (size_t)__builtin_clzll(v)) / 7 : 1;
-}
-
-static uint8_t *put_varint(uint8_t *p, uint64_t v)
-{
-	while (v >= 0x80) {
-		*p++ = (uint8_t)(v | 0x80);
-		v >>= 7;
-	}
-	*p++ = (uint8_t)v;
-	return p;
-}
-
 /* A field of the numbers 1..15, whose key is one byte. Empty ones are not written. */
 static size_t bytes_size(struct slice s)
 {
-	return s.n ? 1 + varint_size(s.n) + s.n : 0;
+	return s.n ? 1 + wire_varint_size(s.n) + s.n : 0;
 }
 
 /* Sets *view, when given, to the bytes as written. */
@@ -332,8 +243,8 @@ static uint8_t *put_bytes(uint8_t *p, uint32_t number, struct slice s, struct sl
 	if (s.n == 0) {
 		return p;
 	}
-	*p++ = (uint8_t)(number << 3 | WIRE_BYTES);
-	p = put_varint(p, s.n);
+	*p++ = (uint8_t)(number << 3 | WIRE_LENGTH);
+	p = wire_varint_put(p, s.n);
 	memcpy(p, s.p, s.n);
 	if (view) {
 		*view = slice_of(p, s.n);
@@ -348,8 +259,8 @@ static size_t pair_size(const struct metadata_pair *m)
 
 static uint8_t *put_pair(uint8_t *p, const struct metadata_pair *m)
 {
-	*p++ = EVENT_METADATA << 3 | WIRE_BYTES;
-	p = put_varint(p, pair_size(m));
+	*p++ = EVENT_METADATA << 3 | WIRE_LENGTH;
+	p = wire_varint_put(p, pair_size(m));
 	p = put_bytes(p, 1, m->key, NULL);
 	return put_bytes(p, 2, m->value, NULL);
 }
@@ -360,12 +271,12 @@ static size_t encoded_size(const struct event_fields *f)
 		   bytes_size(f->key) + bytes_size(f->content_type) + bytes_size(f->message_type);
 
 	if (f->published_at_ms) {
-		n += 1 + varint_size((uint64_t)f->published_at_ms);
+		n += 1 + wire_varint_size((uint64_t)f->published_at_ms);
 	}
 	for (uint32_t i = 0; i < f->metadata_count; i++) {
 		const size_t pair = pair_size(&f->metadata[i]);
 
-		n += 1 + varint_size(pair) + pair;
+		n += 1 + wire_varint_size(pair) + pair;
 	}
 	return n;
 }
@@ -383,7 +294,7 @@ struct event *event_build(const struct event_fields *f, struct budget *budget)
 	p = put_bytes(p, EVENT_PAYLOAD, f->payload, &e->payload);
 	if (f->published_at_ms) {
 		*p++ = EVENT_PUBLISHED_AT_MS << 3 | WIRE_VARINT;
-		p = put_varint(p, (uint64_t)f->published_at_ms);
+		p = wire_varint_put(p, (uint64_t)f->published_at_ms);
 		e->published_at_ms = f->published_at_ms;
 	}
 	p = put_bytes(p, EVENT_KEY, f->key, &e->key);

@@ -10,36 +10,22 @@
 #include "base/metadata.h"
 #include "base/random.h"
 #include "base/topic.h"
+#include "base/wire.h"
 #include "client/internal.h"
 
 #define MAX_PAYLOAD ((size_t)1 << 30) /* far above any frame; keeps sums from overflowing */
 
 enum { ID, TOPIC, KEY, CONTENT_TYPE, MESSAGE_TYPE };
 
-size_t ebus_varint_size(uint64_t v)
-{
-	return (size_t)(63 - __builtin_clzll(v | 1)) / 7 + 1;
-}
-
-uint8_t *ebus_varint_write(uint8_t *p, uint64_t v)
-{
-	while (v >= 0x80) {
-		*p++ = (uint8_t)v | 0x80;
-		v >>= 7;
-	}
-	*p++ = (uint8_t)v;
-	return p;
-}
-
 static size_t field_size(size_t n)
 {
-	return 1 + ebus_varint_size(n) + n;
+	return 1 + wire_varint_size(n) + n;
 }
 
 static uint8_t *field_write(uint8_t *p, unsigned field, const void *bytes, size_t n)
 {
 	*p++ = (uint8_t)(field << 3 | 2);
-	p = ebus_varint_write(p, n);
+	p = wire_varint_put(p, n);
 	memcpy(p, bytes, n);
 	return p + n;
 }
@@ -97,7 +83,7 @@ struct eventbus_text ebus_message_id(const uint8_t *field)
 static uint8_t *metadata_write(uint8_t *p, const struct eventbus_pair *m)
 {
 	*p++ = EVENT_METADATA << 3 | 2;
-	p = ebus_varint_write(p, pair_size(m));
+	p = wire_varint_put(p, pair_size(m));
 	p = field_write(p, 1, m->key, length(m->key));
 	return field_write(p, 2, m->value ? m->value : "", length(m->value));
 }
@@ -115,10 +101,10 @@ uint8_t *ebus_message_write(const struct eventbus_message *m, const struct messa
 			    uint8_t *p)
 {
 	int64_t at = m->published_at_ms ? m->published_at_ms : coarse_unix_ms();
-	size_t event = s->event - 10 + ebus_varint_size((uint64_t)at);
+	size_t event = s->event - 10 + wire_varint_size((uint64_t)at);
 
 	*p++ = MESSAGE_EVENT_FIELD;
-	p = ebus_varint_write(p, event);
+	p = wire_varint_put(p, event);
 	if (m->id && *m->id) {
 		p = field_write(p, EVENT_ID, m->id, s->n[ID]);
 	} else {
@@ -132,7 +118,7 @@ uint8_t *ebus_message_write(const struct eventbus_message *m, const struct messa
 		p = field_write(p, EVENT_PAYLOAD, m->payload, m->payload_size);
 	}
 	*p++ = EVENT_PUBLISHED_AT_MS << 3;
-	p = ebus_varint_write(p, (uint64_t)at);
+	p = wire_varint_put(p, (uint64_t)at);
 	p = optional_write(p, EVENT_KEY, m->key, s->n[KEY]);
 	p = optional_write(p, EVENT_CONTENT_TYPE, m->content_type, s->n[CONTENT_TYPE]);
 	p = optional_write(p, EVENT_MESSAGE_TYPE, m->message_type, s->n[MESSAGE_TYPE]);

@@ -244,8 +244,6 @@ uint8_t *ebus_message_write(const struct eventbus_message *m, const struct messa
 			    uint8_t *p);
 /* The id in what ebus_message_write wrote. */
 struct eventbus_text ebus_message_id(const uint8_t *field);
-uint8_t *ebus_varint_write(uint8_t *p, uint64_t v);
-size_t ebus_varint_size(uint64_t v);
 
 /* subscribe.c */
 void ebus_sub_ask(struct eventbus *c, struct eventbus_subscription *s);

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/wire.h"
 #include "client/internal.h"
 
 #define FRAME_TARGET	((size_t)256 << 10) /* bytes in one frame, unless one event is larger */
@@ -80,17 +81,17 @@ static void write_frame(struct eventbus *c, uint32_t n, size_t size)
 {
 	struct outbox *o = &c->outbox;
 	uint64_t sequence = o->head_sequence + o->next;
-	size_t message = 1 + ebus_varint_size(sequence) + size + (c->o.positions ? 2 : 0);
-	size_t body = 1 + ebus_varint_size(message) + message;
+	size_t message = 1 + wire_varint_size(sequence) + size + (c->o.positions ? 2 : 0);
+	size_t body = 1 + wire_varint_size(message) + message;
 	uint8_t *start = buf_reserve(&c->link.out, FRAME_HEADER + body), *p = start;
 
 	for (int shift = 24; shift >= 0; shift -= 8) {
 		*p++ = (uint8_t)(body >> shift);
 	}
 	*p++ = PUBLISH_FIELD;
-	p = ebus_varint_write(p, message);
+	p = wire_varint_put(p, message);
 	*p++ = SEQUENCE_FIELD;
-	p = ebus_varint_write(p, sequence);
+	p = wire_varint_put(p, sequence);
 	p = copy_entries(o, n, p);
 	if (c->o.positions) {
 		*p++ = POSITIONS_FIELD;

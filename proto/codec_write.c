@@ -11,25 +11,10 @@
 #include "proto/framer.h"
 #include "proto/wire.h"
 
-static inline size_t varint_size(uint64_t v)
-{
-	return ((unsigned)(63 - __builtin_clzll(v | 1)) * 9 + 73) / 64;
-}
-
-static inline uint8_t *put_varint(uint8_t *p, uint64_t v)
-{
-	while (v >= 0x80) {
-		*p++ = (uint8_t)(v | 0x80);
-		v >>= 7;
-	}
-	*p++ = (uint8_t)v;
-	return p;
-}
-
 /* As proto3 has it: what is zero or empty is not written. */
 static inline size_t uint_size(uint64_t v)
 {
-	return v ? 1 + varint_size(v) : 0;
+	return v ? 1 + wire_varint_size(v) : 0;
 }
 
 static inline uint8_t *put_uint(uint8_t *p, unsigned field, uint64_t v)
@@ -38,19 +23,19 @@ static inline uint8_t *put_uint(uint8_t *p, unsigned field, uint64_t v)
 		return p;
 	}
 	*p++ = (uint8_t)WIRE_TAG(field, WIRE_VARINT);
-	return put_varint(p, v);
+	return wire_varint_put(p, v);
 }
 
 /* A field of n bytes that is written whatever n is: an element of a list. */
 static inline size_t part_size(size_t n)
 {
-	return 1 + varint_size(n) + n;
+	return 1 + wire_varint_size(n) + n;
 }
 
 static inline uint8_t *put_part(uint8_t *p, unsigned field, size_t n)
 {
 	*p++ = (uint8_t)WIRE_TAG(field, WIRE_LENGTH);
-	return put_varint(p, n);
+	return wire_varint_put(p, n);
 }
 
 static inline size_t bytes_size(size_t n)
@@ -84,7 +69,7 @@ static uint8_t *put_text(uint8_t *p, unsigned field, const char *text)
 /* Room for a frame whose one message has n bytes, begun: what follows is the message. */
 static uint8_t *begin(struct buf *out, unsigned kind, size_t n, size_t *whole)
 {
-	size_t body = varint_size(WIRE_TAG(kind, WIRE_LENGTH)) + varint_size(n) + n;
+	size_t body = wire_varint_size(WIRE_TAG(kind, WIRE_LENGTH)) + wire_varint_size(n) + n;
 	uint8_t *p;
 
 	assert(body <= UINT32_MAX);
@@ -94,8 +79,8 @@ static uint8_t *begin(struct buf *out, unsigned kind, size_t n, size_t *whole)
 	*p++ = (uint8_t)(body >> 16);
 	*p++ = (uint8_t)(body >> 8);
 	*p++ = (uint8_t)body;
-	p = put_varint(p, WIRE_TAG(kind, WIRE_LENGTH));
-	return put_varint(p, n);
+	p = wire_varint_put(p, WIRE_TAG(kind, WIRE_LENGTH));
+	return wire_varint_put(p, n);
 }
 
 /* ---- ranges ------------------------------------------------------------------ */
