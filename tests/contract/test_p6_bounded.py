@@ -181,7 +181,7 @@ def test_sessions_leave_nothing_behind(daemon, topic, group):
 def test_the_memory_bus_refuses_when_its_history_is_needed(make_daemon, adapter, topic, group):
     if adapter.name != "memory":
         return check_backlog_stays_at_the_broker(make_daemon, topic, group)
-    d = make_daemon(broker={"history": "256KiB"})
+    d = make_daemon(broker={"history": "1MiB"})
     c = d.client()
     n = c.subscribe(topic, group).subscription
     c.unsubscribe(n)

@@ -41,8 +41,8 @@ def test_an_event_on_the_wire(daemon, raw, topic):
     subject, headers, payload = raw.stored(s, raw.api(f"STREAM.INFO.{s}")["state"]["last_seq"])
     assert subject == f"{s}.{topic}"
     assert payload == b"\x00payload"
-    assert headers[0] == ("x-event-id", p.id)
     h = dict(headers)
+    assert h["x-event-id"] == p.id
     assert h["trace"] == "abc" and h["Other.Key"] == "x y"
     ours = {k for k in h if k not in ("x-event-id", "trace", "Other.Key")}
     assert all(k == "Nats-Msg-Id" or k.startswith("eventbus-") for k in ours)
@@ -187,7 +187,7 @@ def test_failure_records_go_with_their_event(make_daemon, raw, topic, group):
 
 
 def test_a_topic_the_stream_does_not_carry_is_refused_clearly(make_daemon, raw, topic):
-    d = make_daemon(broker={"stream": "narrow" + topic, "subjects": [f"narrow{topic}.only.>", f"narrow{topic}.dlq.>"]})
+    d = make_daemon(broker={"stream": "narrow" + topic, "stream_config": {"subjects": [f"narrow{topic}.only.>", f"narrow{topic}.dlq.>"]}})
     c = d.client()
     c.pub(event("only.this", "x"))
     (a,) = c.answered(c.publish(event("other", "x")))
