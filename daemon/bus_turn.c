@@ -188,7 +188,6 @@ static void one_round(struct bus *b)
 	announce(b);
 	answer_refused(b);
 	bus_tell_ready(b);
-	look_at_squeezed(b);
 }
 
 static void reset_scratch(struct bus *b)
@@ -208,6 +207,7 @@ static void turn(struct bus *b)
 	if (next_ms >= 0 && next_ms <= now_ms) {
 		expire(b, now_ms);
 	}
+	look_at_squeezed(b);
 	for (int i = 0; b->marked && i < ROUNDS_MAX; i++) {
 		one_round(b);
 	}

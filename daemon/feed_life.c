@@ -301,7 +301,6 @@ void feed_on_revoked(struct feed *f, void *const *handles, uint32_t n)
 		}
 	}
 	free(sorted);
-	f->notify = true;
 	feed_mark(f);
 }
 

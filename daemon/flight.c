@@ -14,6 +14,7 @@ static_assert(sizeof(struct flight) <= 200, "a flight is what a waiting event co
 static_assert(sizeof(void *) == 8, "a flight_ref packs two 32-bit numbers in a pointer");
 
 struct flight_chunk {
+	struct list empty; /* pool->empty while none of it lives */
 	uint32_t live;
 	struct flight flights[FLIGHT_CHUNK];
 };
@@ -22,6 +23,7 @@ void flight_pool_init(struct flight_pool *p, struct budget *budget)
 {
 	*p = (struct flight_pool){.budget = budget};
 	list_init(&p->free);
+	list_init(&p->empty);
 }
 
 static void chunk_free(struct flight_pool *p, uint32_t at)
@@ -29,6 +31,7 @@ static void chunk_free(struct flight_pool *p, uint32_t at)
 	struct flight_chunk *c = p->chunks[at];
 
 	assert(c->live == 0);
+	list_remove(&c->empty);
 	for (uint32_t i = 0; i < FLIGHT_CHUNK; i++) {
 		list_remove(&c->flights[i].all);
 	}
@@ -71,6 +74,7 @@ static void chunk_add(struct flight_pool *p)
 		c->flights[i].index = at * FLIGHT_CHUNK + i;
 		list_push_back(&p->free, &c->flights[i].all);
 	}
+	list_push_back(&p->empty, &c->empty);
 	p->n_free += FLIGHT_CHUNK;
 	if (p->budget) {
 		budget_charge(p->budget, sizeof(*c));
@@ -79,6 +83,7 @@ static void chunk_add(struct flight_pool *p)
 
 struct flight *flight_alloc(struct flight_pool *p)
 {
+	struct flight_chunk *chunk;
 	struct flight *f;
 	uint32_t index;
 
@@ -90,7 +95,9 @@ struct flight *flight_alloc(struct flight_pool *p)
 	memset(f, 0, sizeof(*f));
 	f->index = index;
 	f->generation = ++p->generation ? p->generation : ++p->generation;
-	p->chunks[index / FLIGHT_CHUNK]->live++;
+	chunk = p->chunks[index / FLIGHT_CHUNK];
+	list_remove(&chunk->empty);
+	chunk->live++;
 	p->n_free--;
 	p->n_live++;
 	return f;
@@ -98,7 +105,7 @@ struct flight *flight_alloc(struct flight_pool *p)
 
 void flight_free(struct flight_pool *p, struct flight *f)
 {
-	const uint32_t at = f->index / FLIGHT_CHUNK;
+	struct flight_chunk *chunk = p->chunks[f->index / FLIGHT_CHUNK];
 
 	assert(f->generation != 0);
 	assert(!list_linked(&f->link) && !list_linked(&f->all));
@@ -107,8 +114,12 @@ void flight_free(struct flight_pool *p, struct flight *f)
 	list_push_front(&p->free, &f->all);
 	p->n_free++;
 	p->n_live--;
-	if (--p->chunks[at]->live == 0 && p->n_free > FLIGHT_KEEP_FREE + p->n_live) {
-		chunk_free(p, at);
+	if (--chunk->live == 0) {
+		list_push_back(&p->empty, &chunk->empty);
+	}
+	while (p->n_free > FLIGHT_KEEP_FREE + p->n_live && !list_empty(&p->empty)) {
+		chunk = container_of(p->empty.next, struct flight_chunk, empty);
+		chunk_free(p, chunk->flights[0].index / FLIGHT_CHUNK);
 	}
 }
 

@@ -64,8 +64,8 @@ struct flight_pool {
 	uint32_t n_chunks, n_free;
 	uint64_t n_live;
 	uint32_t generation;
-	struct list free;
-	struct budget *budget; /* charged per chunk; may be NULL */
+	struct list free, empty; /* flights; chunks of which none lives */
+	struct budget *budget;	 /* charged per chunk; may be NULL */
 };
 
 void flight_pool_init(struct flight_pool *p, struct budget *budget);
