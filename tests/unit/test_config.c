@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From text to structs, and every kind of mistake on the way. */
 #include "tests/unit/config_kit.h"
+#include "tests/unit/suite.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -249,8 +250,10 @@ START_TEST(each_mistake_has_its_own_text)
 {
 	char want[512];
 
-	snprintf(want, sizeof(want), "f.yaml:%s", mistakes[_i].want);
-	kit_refuse(mistakes[_i].text, want);
+	for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++) {
+		snprintf(want, sizeof(want), "f.yaml:%s", mistakes[i].want);
+		kit_refuse(mistakes[i].text, want);
+	}
 }
 END_TEST
 
@@ -432,29 +435,18 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("config");
-	TCase *t = tcase_create("load");
-	SRunner *r;
-	int failed;
+	const TTest *tests[] = {no_file_gives_the_built_in_values,
+				an_empty_file_is_the_same,
+				values_reach_their_structs,
+				every_mistake_is_told_at_its_place,
+				each_mistake_has_its_own_text,
+				secrets_come_from_the_environment_and_from_files,
+				a_secret_is_in_no_message,
+				problems_are_counted_beyond_a_hundred,
+				what_is_too_large_is_refused,
+				the_largest_file_loads,
+				a_file_that_cannot_be_read_is_an_error,
+				the_socket_has_a_place_without_a_file};
 
-	tcase_set_timeout(t, 60);
-	tcase_add_test(t, no_file_gives_the_built_in_values);
-	tcase_add_test(t, an_empty_file_is_the_same);
-	tcase_add_test(t, values_reach_their_structs);
-	tcase_add_test(t, every_mistake_is_told_at_its_place);
-	tcase_add_loop_test(t, each_mistake_has_its_own_text, 0,
-			    sizeof(mistakes) / sizeof(mistakes[0]));
-	tcase_add_test(t, secrets_come_from_the_environment_and_from_files);
-	tcase_add_test(t, a_secret_is_in_no_message);
-	tcase_add_test(t, problems_are_counted_beyond_a_hundred);
-	tcase_add_test(t, what_is_too_large_is_refused);
-	tcase_add_test(t, the_largest_file_loads);
-	tcase_add_test(t, a_file_that_cannot_be_read_is_an_error);
-	tcase_add_test(t, the_socket_has_a_place_without_a_file);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run("config", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What `access:` allows to whom. */
 #include "tests/unit/config_kit.h"
+#include "tests/unit/suite.h"
 
 static bool allows(const struct config *c, int64_t uid, enum config_right right, const char *name)
 {
@@ -55,17 +56,8 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("config_access");
-	TCase *t = tcase_create("access");
-	SRunner *r;
-	int failed;
+	const TTest *tests[] = {access_is_what_the_lists_name,
+				a_group_name_of_any_length_is_answered};
 
-	tcase_add_test(t, access_is_what_the_lists_name);
-	tcase_add_test(t, a_group_name_of_any_length_is_answered);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run("config_access", tests, sizeof(tests) / sizeof(tests[0]));
 }

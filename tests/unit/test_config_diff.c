@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a reload changes, and what it cannot change. */
 #include "tests/unit/config_kit.h"
+#include "tests/unit/suite.h"
 
 #include "config/report.h"
 
@@ -115,20 +116,9 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("config_diff");
-	TCase *t = tcase_create("diff");
-	SRunner *r;
-	int failed;
+	const TTest *tests[] = {the_same_file_changes_nothing, values_that_can_be_applied_are_told,
+				policies_are_told_value_by_value, access_is_compared_entry_by_entry,
+				socket_and_broker_need_a_restart};
 
-	tcase_add_test(t, the_same_file_changes_nothing);
-	tcase_add_test(t, values_that_can_be_applied_are_told);
-	tcase_add_test(t, policies_are_told_value_by_value);
-	tcase_add_test(t, access_is_compared_entry_by_entry);
-	tcase_add_test(t, socket_and_broker_need_a_restart);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run("config_diff", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -15,24 +15,26 @@
 #include "config/config.h"
 #include "config/rules.h"
 #include "config/tables.h"
+#include "tests/unit/suite.h"
 
 #define EXAMPLE	  "config/eventbusd.yaml"
 #define MAN_PAGE  "deploy/man/eventbusd.yaml.5"
 #define KINDS_MAX 16
 
-static struct config_broker_kind kind_store[KINDS_MAX];
-static const struct config_broker_kind *kinds[KINDS_MAX + 1];
-
-static void fill_kinds(void)
+/* What the daemon hands to the loader. */
+static const struct config_broker_kind *const *kinds(void)
 {
+	static struct config_broker_kind store[KINDS_MAX];
+	static const struct config_broker_kind *list[KINDS_MAX + 1];
 	const struct adapter_kind *const *a = adapter_kinds();
 
 	for (size_t i = 0; a[i]; i++) {
 		ck_assert_uint_lt(i, KINDS_MAX);
-		kind_store[i] = (struct config_broker_kind){a[i]->name, a[i]->options,
-							    a[i]->options_size, a[i]->check};
-		kinds[i] = &kind_store[i];
+		store[i] = (struct config_broker_kind){a[i]->name, a[i]->options,
+						       a[i]->options_size, a[i]->check};
+		list[i] = &store[i];
 	}
+	return list;
 }
 
 static char *read_all(const char *file)
@@ -49,11 +51,11 @@ static char *read_all(const char *file)
 /* Whether the line is the "  #kind:" of some broker; then which. */
 static const struct config_broker_kind *opens_kind(const char *line, size_t n)
 {
-	for (size_t i = 0; kinds[i]; i++) {
-		size_t len = strlen(kinds[i]->name);
+	for (size_t i = 0; kinds()[i]; i++) {
+		size_t len = strlen(kinds()[i]->name);
 		if (n == len + 4 && strncmp(line, "  #", 3) == 0 &&
-		    strncmp(line + 3, kinds[i]->name, len) == 0 && line[n - 1] == ':') {
-			return kinds[i];
+		    strncmp(line + 3, kinds()[i]->name, len) == 0 && line[n - 1] == ':') {
+			return kinds()[i];
 		}
 	}
 	return NULL;
@@ -99,7 +101,7 @@ static struct config *load(const char *text, size_t n)
 {
 	struct config_errors e = {0};
 	struct config *c;
-	int rc = config_load_text(EXAMPLE, text, n, kinds, &c, &e);
+	int rc = config_load_text(EXAMPLE, text, n, kinds(), &c, &e);
 
 	ck_assert_msg(rc == 0, "%s", e.n ? e.v[0] : "refused without a word");
 	return c;
@@ -111,7 +113,7 @@ START_TEST(as_it_is_it_changes_nothing)
 	struct config_errors e = {0};
 	struct config *c = load(text, strlen(text)), *built_in;
 
-	ck_assert_int_eq(config_load(NULL, kinds, &built_in, &e), 0);
+	ck_assert_int_eq(config_load(NULL, kinds(), &built_in, &e), 0);
 	expect_same(built_in, c);
 	config_free(c);
 	config_free(built_in);
@@ -123,14 +125,14 @@ START_TEST(uncommented_it_is_the_defaults)
 {
 	char *text = read_all(EXAMPLE), bare[64];
 
-	for (size_t i = 0; kinds[i]; i++) {
+	for (size_t i = 0; kinds()[i]; i++) {
 		struct config *c, *built_in;
 		struct buf b;
 
 		buf_init(&b);
-		uncomment(text, kinds[i], &b);
+		uncomment(text, kinds()[i], &b);
 		c = load((const char *)buf_data(&b), b.len);
-		snprintf(bare, sizeof(bare), "broker: {%s: {}}\n", kinds[i]->name);
+		snprintf(bare, sizeof(bare), "broker: {%s: {}}\n", kinds()[i]->name);
 		built_in = load(bare, strlen(bare));
 		ck_assert_uint_ne(c->brokers[0].line, 0);
 		expect_same(built_in, c);
@@ -201,12 +203,12 @@ START_TEST(it_has_every_key)
 	s = section(text, "\ndefaults:\n");
 	expect_keys(s, defaults_options, "defaults");
 	free(s);
-	for (size_t i = 0; kinds[i]; i++) {
+	for (size_t i = 0; kinds()[i]; i++) {
 		char head[64];
 
-		snprintf(head, sizeof(head), "\n  #%s:\n", kinds[i]->name);
+		snprintf(head, sizeof(head), "\n  #%s:\n", kinds()[i]->name);
 		s = section(text, head);
-		expect_keys(s, kinds[i]->options, kinds[i]->name);
+		expect_keys(s, kinds()[i]->options, kinds()[i]->name);
 		free(s);
 	}
 	free(text);
@@ -243,8 +245,8 @@ START_TEST(the_manual_has_every_key)
 	expect_in_manual(text, defaults_options, "");
 	expect_in_manual(text, topic_options, "");
 	expect_in_manual(text, access_options, "");
-	for (size_t i = 0; kinds[i]; i++) {
-		expect_in_manual(text, kinds[i]->options, "");
+	for (size_t i = 0; kinds()[i]; i++) {
+		expect_in_manual(text, kinds()[i]->options, "");
 	}
 	free(text);
 }
@@ -300,7 +302,7 @@ START_TEST(the_used_examples_load)
 	for (size_t i = 0; i < 3; i++) {
 		struct config_errors e = {0};
 		struct config *c;
-		int rc = config_load(files[i], kinds, &c, &e);
+		int rc = config_load(files[i], kinds(), &c, &e);
 
 		ck_assert_msg(rc == 0, "%s", e.n ? e.v[0] : files[i]);
 		config_free(c);
@@ -310,22 +312,12 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("config_example");
-	TCase *t = tcase_create("example");
-	SRunner *r;
-	int failed;
+	const TTest *tests[] = {as_it_is_it_changes_nothing,
+				uncommented_it_is_the_defaults,
+				it_has_every_key,
+				the_manual_has_every_key,
+				its_example_sections_load,
+				the_used_examples_load};
 
-	tcase_add_checked_fixture(t, fill_kinds, NULL);
-	tcase_add_test(t, as_it_is_it_changes_nothing);
-	tcase_add_test(t, uncommented_it_is_the_defaults);
-	tcase_add_test(t, it_has_every_key);
-	tcase_add_test(t, the_manual_has_every_key);
-	tcase_add_test(t, its_example_sections_load);
-	tcase_add_test(t, the_used_examples_load);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run("config_example", tests, sizeof(tests) / sizeof(tests[0]));
 }

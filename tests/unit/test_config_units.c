@@ -6,6 +6,7 @@
 #include "config/nearest.h"
 #include "config/tables.h"
 #include "config/units.h"
+#include "tests/unit/suite.h"
 
 #define REFUSED INT64_MIN
 
@@ -189,22 +190,13 @@ END_TEST
 
 int main(void)
 {
-	Suite *s = suite_create("config_units");
-	TCase *t = tcase_create("units");
-	SRunner *r;
-	int failed;
+	const TTest *tests[] = {sizes,
+				durations,
+				integers_and_modes,
+				numbers,
+				truth,
+				a_value_is_written_as_it_is_read,
+				the_nearest_key_is_found};
 
-	tcase_add_test(t, sizes);
-	tcase_add_test(t, durations);
-	tcase_add_test(t, integers_and_modes);
-	tcase_add_test(t, numbers);
-	tcase_add_test(t, truth);
-	tcase_add_test(t, a_value_is_written_as_it_is_read);
-	tcase_add_test(t, the_nearest_key_is_found);
-	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_run("config_units", tests, sizeof(tests) / sizeof(tests[0]));
 }
