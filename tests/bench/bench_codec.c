@@ -116,17 +116,18 @@ static struct event *make_event(size_t payload)
 static void fixture_init(struct fixture *f, size_t payload, uint32_t n)
 {
 	struct event **events = xcalloc(n, sizeof(*events));
-	struct slice s;
+	size_t size;
 
 	*f = (struct fixture){.n = n, .items = xcalloc(n, sizeof(*f->items))};
 	for (uint32_t i = 0; i < n; i++) {
 		events[i] = make_event(payload);
 	}
 	codec_write_publish(&f->publish, 1, false, events, n);
-	f->source = shared_bytes_create(f->publish.len, NULL);
-	s = slice_of(buf_data(&f->publish) + FRAME_HEADER, f->publish.len - FRAME_HEADER);
-	memcpy(f->source->bytes, s.p, s.n);
-	f->body = slice_of(f->source->bytes, s.n);
+	size = f->publish.len - FRAME_HEADER;
+	f->source = shared_bytes_create(size, NULL);
+	buf_consume(&f->publish, FRAME_HEADER);
+	memcpy(f->source->bytes, buf_data(&f->publish), size);
+	f->body = slice_of(f->source->bytes, size);
 	if (codec_read_publish(f->body, f->source, 64, NULL, &f->frame, NULL) != 0) {
 		abort();
 	}

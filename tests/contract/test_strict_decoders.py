@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strict decoders (Python, protobuf.js) read everything that the daemon emits (P3)."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,6 +14,23 @@ from strict_decoder import read_frame
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def install(folder):
+    """Once for each package-lock.json; returns what went wrong."""
+    stamp = os.path.join(folder, "installed")
+    pinned = os.path.join(HERE, "package-lock.json")
+    if os.path.exists(stamp) and os.path.getmtime(stamp) >= os.path.getmtime(pinned):
+        return None
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(os.path.join(HERE, name), folder)
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        return run.stderr.strip()[-300:] or f"exit {run.returncode}"
+    with open(stamp, "w", encoding="ascii"):
+        pass
+    return None
+
+
 @pytest.fixture(scope="module")
 def node_modules():
     """protobuf.js as pinned in package-lock.json, installed beside the build."""
@@ -20,23 +38,12 @@ def node_modules():
         if not shutil.which(tool):
             pytest.skip(f"{tool} is not installed: protobuf.js did not read the frames")
     folder = os.path.join(BUILD, "node")
-    stamp = os.path.join(folder, "installed")
-    lock = os.path.join(HERE, "package-lock.json")
-    if not os.path.exists(stamp) or os.path.getmtime(stamp) < os.path.getmtime(lock):
-        os.makedirs(folder, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(os.path.join(HERE, name), folder)
-        run = subprocess.run(
-            ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if run.returncode != 0:
-            pytest.skip(f"npm cannot install protobuf.js: {run.stderr.strip()[-300:]}")
-        with open(stamp, "w", encoding="ascii"):
-            pass
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may come here at once
+        problem = install(folder)
+    if problem:
+        pytest.skip(f"npm cannot install protobuf.js: {problem}")
     return os.path.join(folder, "node_modules")
 
 
