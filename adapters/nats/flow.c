@@ -208,6 +208,7 @@ void flow_end(struct nats_flow *nf)
 	pull_close(nf);
 	api_cancel(a, &nf->call);
 	nf->step = FLOW_STEP_GONE;
+	failures_give_up(nf);
 	table_each(&nf->held, give_back, nf);
 	if (!nf->durable[0] && nf->consumer[0]) {
 		consumer_delete(nf, nf->consumer);
@@ -243,6 +244,7 @@ void flows_on_up(struct nats_adapter *a)
 	struct list *it, *tmp;
 
 	acks_on_up(a);
+	failures_on_up(a);
 	list_for_each_safe (it, tmp, &a->flows) {
 		struct nats_flow *nf = container_of(it, struct nats_flow, link);
 

@@ -24,11 +24,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "adapters/nats/nats.h"
 #include "base/clock.h"
 #include "base/mem.h"
+
+#define HANG_UP_READS 64 /* of what may still lie in the socket */
 
 enum post_kind { POST_CONNECTED, POST_CLOSED, POST_ERROR };
 
@@ -54,7 +57,7 @@ struct link {
 	struct link_post done; /* posted by the thread that ends */
 	pthread_t thread;
 	uv_poll_t poll;
-	bool polling, poll_writes;
+	bool polling, poll_writes, abandoned;
 	natsSubscription *sub[LINK_INBOXES];
 	char inbox[64];
 	int64_t heard_ms;
@@ -63,6 +66,7 @@ struct link {
 	atomic_uint refs; /* loop, thread, library */
 	pthread_mutex_t lock;
 	struct mailbox *mailbox; /* under lock; NULL: nobody listens any more */
+	bool posted;		 /* under lock: `done` was, at least once */
 };
 
 static void unref(struct link *l)
@@ -86,6 +90,7 @@ static bool post(struct link *l, struct link_post *p)
 
 	pthread_mutex_lock(&l->lock);
 	taken = l->mailbox && mailbox_post(l->mailbox, &p->link);
+	l->posted = l->posted || (taken && p == &l->done);
 	pthread_mutex_unlock(&l->lock);
 	return taken;
 }
@@ -312,6 +317,15 @@ static void connect_now(struct link *l)
 	}
 }
 
+/* Nobody wanted it after all. */
+static void discard(struct link *l)
+{
+	natsConnection_Destroy(l->nc);
+	if (l->fd >= 0) {
+		close(l->fd);
+	}
+}
+
 static void *connect_main(void *arg)
 {
 	struct link *l = arg;
@@ -321,10 +335,7 @@ static void *connect_main(void *arg)
 	}
 	nats_ReleaseThreadMemory();
 	if (!post(l, &l->done)) {
-		natsConnection_Destroy(l->nc);
-		if (l->fd >= 0) {
-			close(l->fd);
-		}
+		discard(l);
 		nats_ReleaseThreadMemory();
 	}
 	unref(l);
@@ -363,9 +374,18 @@ struct link *link_open(struct nats_adapter *a)
 
 void link_abandon(struct link *l)
 {
-	silence(l);
-	pthread_detach(l->thread);
-	unref(l);
+	bool posted;
+
+	pthread_mutex_lock(&l->lock);
+	l->mailbox = NULL;
+	posted = l->posted;
+	pthread_mutex_unlock(&l->lock);
+	if (posted) {
+		l->abandoned = true; /* it has ended; its post is still to come */
+	} else {
+		pthread_detach(l->thread);
+		unref(l);
+	}
 }
 
 /* ---- open ------------------------------------------------------------------------ */
@@ -565,8 +585,21 @@ static void on_poll_closed(uv_handle_t *handle)
 	start_thread(l, close_main);
 }
 
+/* Closed by us, the library would wait for a last answer that nobody reads; by the peer, it does
+ * not. */
+static void hang_up(struct link *l)
+{
+	shutdown(l->fd, SHUT_RDWR);
+	for (int i = 0; i < HANG_UP_READS && !l->detached; i++) {
+		natsConnection_ProcessReadEvent(l->nc);
+	}
+}
+
 void link_close(struct link *l)
 {
+	if (l->fd >= 0 && !l->detached) {
+		hang_up(l);
+	}
 	l->polling = false;
 	l->done = (struct link_post){.kind = POST_CLOSED, .owner = l};
 	if (l->fd >= 0) {
@@ -592,7 +625,12 @@ void link_on_post(struct list *item)
 	switch (p->kind) {
 	case POST_CONNECTED:
 		pthread_join(l->thread, NULL);
-		on_connected(l);
+		if (l->abandoned) {
+			discard(l);
+			unref(l);
+		} else {
+			on_connected(l);
+		}
 		return;
 	case POST_CLOSED:
 		pthread_join(l->thread, NULL);
