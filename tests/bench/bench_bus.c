@@ -101,6 +101,21 @@ static void on_published(void *ctx, const struct eventbus_result *res)
 	}
 }
 
+/* As on the other side: no more than the window between what was sent and what was received. */
+static void keep_window(const struct run *r, struct eventbus *c, uint64_t sent)
+{
+	struct pollfd p[2] = {{.fd = eventbus_fd(c), .events = POLLIN},
+			      {.fd = r->shared->pipe[0], .events = POLLIN}};
+
+	while (sent - atomic_load(&r->shared->received) >= r->window) {
+		eventbus_process(c);
+		poll(p, 2, 1000);
+		if (p[1].revents != 0) {
+			bench_wait_tick(r->shared);
+		}
+	}
+}
+
 /* n events of `topic`, `batch` to a frame, at most `window` without an answer. */
 static void publish(const struct run *r, struct eventbus *c, const char *topic, uint64_t from,
 		    uint64_t n)
@@ -117,6 +132,9 @@ static void publish(const struct run *r, struct eventbus *c, const char *topic, 
 		}
 		if ((i + 1) % r->batch == 0) {
 			eventbus_process(c);
+		}
+		if (r->shared && r->ack) {
+			keep_window(r, c, from + i + 1);
 		}
 	}
 }
@@ -227,7 +245,8 @@ static void run_spread(struct run *r, int n, bool patterns)
 
 	r->shared = bench_share();
 	start_subscriber(r, n, patterns);
-	c = client(r, 8192);
+	r->window = 8192;
+	c = client(r, r->window);
 	start = bench_now_ns();
 	for (uint64_t sent = 0, k = 0; sent < r->count; sent += r->batch, k++) {
 		snprintf(topic, sizeof(topic), "%s.s%d", r->topic, (int)(k % (uint64_t)n));
