@@ -21,9 +21,7 @@
 
 #include "daemon/pipeline/step.h"
 
-#define QUANTUM_MAX    64u
-#define TRICKLE_EVENTS 16u
-#define TRICKLE_BYTES  65536u
+#define QUANTUM_MAX 64u
 
 void feed_mark(struct feed *f)
 {
@@ -35,27 +33,31 @@ void feed_mark(struct feed *f)
 
 /* ---- what belongs here ------------------------------------------------------ */
 
-static bool superseded(const struct feed *f, struct slice topic)
+static const struct feed *shadow_of(const struct feed *f, struct slice topic)
 {
 	for (uint32_t i = 0; i < f->n_shadows; i++) {
-		if (pattern_matches(slice_str(f->shadows[i]->flow.spec.pattern), topic)) {
-			return true;
+		const struct feed *o = f->shadows[i];
+
+		if (o->n_open > 0 && pattern_matches(slice_str(o->flow.spec.pattern), topic)) {
+			return o;
 		}
 	}
-	return false;
+	return NULL;
 }
 
-static enum feed_fit fit_of(const struct feed *f, struct slice topic)
+static enum feed_fit fit_of(struct feed *f, struct slice topic)
 {
 	const struct slice pattern = slice_str(f->flow.spec.pattern);
 
+	f->last.shadow = NULL;
 	if (!topic_valid(topic)) {
 		return FIT_FOREIGN;
 	}
 	if (!pattern_matches(pattern, topic)) {
 		return topic.n > 4 && memcmp(topic.p, "dlq.", 4) == 0 ? FIT_HIDDEN : FIT_FOREIGN;
 	}
-	return superseded(f, topic) ? FIT_SUPERSEDED : FIT_MINE;
+	f->last.shadow = shadow_of(f, topic);
+	return f->last.shadow ? FIT_SUPERSEDED : FIT_MINE;
 }
 
 /* Makes `last` speak of that topic. False: the topic is too long to remember. */
@@ -111,9 +113,9 @@ static struct flight *arrive(struct feed *f, const struct delivery *d)
 	return fl;
 }
 
-static void not_mine(struct feed *f, struct flight *fl, enum feed_fit fit)
+static void not_mine(struct feed *f, struct flight *fl, enum feed_fit how)
 {
-	if (fit == FIT_FOREIGN) {
+	if (how == FIT_FOREIGN) {
 		f->counts.unmatched++;
 		f->bus->totals.unmatched++;
 		log_repeated(&f->unmatched_log, LOG_LEVEL_WARN, "bus",
@@ -139,15 +141,28 @@ static bool gate_open(struct feed *f, struct flight *fl)
 	return keygate_enter(&f->gate, fl, hash_slice(key));
 }
 
+static enum feed_fit fit(struct feed *f, const struct event *e)
+{
+	if (!remember(f, e->topic)) {
+		return FIT_FOREIGN;
+	}
+	/* A backlog from before the other flow began is not in it: twice is better than never. */
+	if (f->last.fit == FIT_SUPERSEDED &&
+	    (!feed_there(f->last.shadow) ||
+	     (f->since_ms == 0 && e->published_at_ms < f->last.shadow->since_ms))) {
+		return FIT_MINE;
+	}
+	return f->last.fit;
+}
+
 void feed_deliver(struct feed *f, struct delivery *items, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		struct flight *fl = arrive(f, &items[i]);
-		const struct slice topic = fl->event->topic;
-		const enum feed_fit fit = remember(f, topic) ? f->last.fit : FIT_FOREIGN;
+		const enum feed_fit how = fit(f, fl->event);
 
-		if (fit != FIT_MINE) {
-			not_mine(f, fl, fit);
+		if (how != FIT_MINE) {
+			not_mine(f, fl, how);
 		} else if (gate_open(f, fl)) {
 			feed_offer(fl, false);
 		}
@@ -238,119 +253,6 @@ void feed_record(struct flight *fl, enum settle_kind kind)
 	feed_mark(fl->feed);
 }
 
-/* ---- the retry window ---------------------------------------------------------- */
-
-void feed_window_add(struct flight *fl)
-{
-	assert(!fl->windowed);
-	fl->windowed = true;
-	fl->feed->n_windowed++;
-	fl->feed->windowed_bytes += fl->size;
-}
-
-void feed_window_remove(struct flight *fl)
-{
-	if (fl->windowed) {
-		fl->windowed = false;
-		fl->feed->n_windowed--;
-		fl->feed->windowed_bytes -= fl->size;
-		feed_mark(fl->feed);
-	}
-}
-
-bool feed_window_full(const struct feed *f)
-{
-	const struct policy *p = &f->policy->policy;
-
-	return f->n_windowed + f->gate.n_gated >= p->window_events ||
-	       f->windowed_bytes + f->gate.gated_bytes >= (uint64_t)p->window_bytes;
-}
-
-/* Told with some slack, so that a window that hovers at its limit does not chatter. */
-static void check_window(struct feed *f)
-{
-	const struct policy *p = &f->policy->policy;
-	const uint64_t events = f->n_windowed + f->gate.n_gated;
-	const uint64_t bytes = f->windowed_bytes + f->gate.gated_bytes;
-	const bool parks =
-		adapter_capabilities(f->broker->adapter)->park && f->group->order == ORDER_NONE;
-
-	if (f->n_windowed > 0 && !parks && feed_window_full(f)) {
-		feed_problem(f, FEED_WINDOW, true);
-	} else if (events <= p->window_events - p->window_events / 8 &&
-		   bytes <= (uint64_t)(p->window_bytes - p->window_bytes / 8)) {
-		feed_problem(f, FEED_WINDOW, false);
-	}
-}
-
-/* ---- credit ---------------------------------------------------------------------- */
-
-static uint64_t at_most(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
-/* A broker's events come out of the budget; those of the memory bus are in it already. */
-static void squeeze(struct feed *f, uint64_t *events, uint64_t *bytes)
-{
-	struct bus *b = f->bus;
-	const size_t share = b->o.budget->limit / 2 / (b->n_feeds ? b->n_feeds : 1);
-
-	list_remove(&f->squeezed);
-	if (!adapter_capabilities(f->broker->adapter)->durable) {
-		return;
-	}
-	*bytes = at_most(*bytes, share > TRICKLE_BYTES ? share : TRICKLE_BYTES);
-	if (bus_memory_short(b)) {
-		*events = at_most(*events, minus(TRICKLE_EVENTS, f->n_flights));
-		*bytes = at_most(*bytes, TRICKLE_BYTES);
-		list_push_back(&b->squeezed, &f->squeezed);
-	}
-}
-
-static struct credit wanted_credit(struct feed *f)
-{
-	const struct policy *p = &f->policy->policy;
-	const bool ordered = f->group->order != ORDER_NONE;
-	const bool parks = adapter_capabilities(f->broker->adapter)->park && !ordered;
-	uint64_t events = minus(f->free_events, f->n_ready);
-	uint64_t bytes = minus(f->free_bytes, f->ready_bytes);
-
-	if (f->bus->draining || f->bus->stopping || (!parks && feed_window_full(f))) {
-		return (struct credit){0, 0};
-	}
-	if (ordered) {
-		events = at_most(events, p->window_events - f->n_windowed - f->gate.n_gated);
-		bytes = at_most(bytes, (uint64_t)p->window_bytes - f->windowed_bytes -
-					       f->gate.gated_bytes);
-	}
-	events = at_most(events, minus(f->flow.spec.max_events, f->n_flights));
-	squeeze(f, &events, &bytes);
-	if (events == 0 || bytes == 0) {
-		return (struct credit){0, 0};
-	}
-	return (struct credit){(uint32_t)at_most(events, UINT32_MAX), (size_t)bytes};
-}
-
-static void give_credit(struct feed *f)
-{
-	struct credit now;
-
-	if (f->state == FEED_LEAVING || f->state == FEED_REFUSED) {
-		return;
-	}
-	now = wanted_credit(f);
-	if (now.events != f->granted.events || now.bytes != f->granted.bytes) {
-		f->granted = now;
-		flow_credit(&f->flow, now);
-	}
-}
-
 /* ---- the turn ---------------------------------------------------------------------- */
 
 static void flight_end(struct flight *fl)
@@ -439,8 +341,7 @@ void feed_turn(struct feed *f)
 {
 	feed_flush(f);
 	feed_dispatch(f);
-	check_window(f);
-	give_credit(f);
+	feed_credit(f);
 	feed_tell(f);
 	feed_check_unused(f);
 }

@@ -82,10 +82,12 @@ struct feed {
 		char topic[TOPIC_MAX];
 		uint16_t n;
 		enum feed_fit fit;
+		const struct feed *shadow;   /* FIT_SUPERSEDED: the feed that has it */
 		struct policy_entry *policy; /* NULL: not resolved yet */
 	} last;				     /* the topic seen last */
 	struct feed **shadows; /* feeds of the group with more specific patterns that overlap */
 	uint32_t n_shadows;
+	int64_t since_ms; /* its position has everything from then on (unix); 0 = all */
 	struct feed_counts counts;
 	struct log_repeat unmatched_log, exhausted_log, record_log;
 };
@@ -122,6 +124,8 @@ void feed_record(struct flight *fl, enum settle_kind kind);
 void feed_window_add(struct flight *fl);
 void feed_window_remove(struct flight *fl);
 bool feed_window_full(const struct feed *f);
+/* At the turn: renews what the adapter may deliver. */
+void feed_credit(struct feed *f);
 /* The policy of that event, a reference. */
 struct policy_entry *feed_policy(struct feed *f, struct slice topic);
 /* Takes fl from whatever list and count it is on. Not from its key. */

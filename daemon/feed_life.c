@@ -68,6 +68,14 @@ static void shadows_update(struct feed *f, bool added)
 	}
 }
 
+/* Whether a feed supersedes others depends on whether it has members. */
+static void forget_topics(const struct group *g)
+{
+	for (struct list *it = g->feeds.next; it != &g->feeds; it = it->next) {
+		container_of(it, struct feed, group_link)->last.n = 0;
+	}
+}
+
 /* ---- create, free -------------------------------------------------------------- */
 
 static uint32_t held_limit(const struct bus *b, const struct policy *p, uint32_t window)
@@ -153,7 +161,9 @@ void feed_join(struct feed *f, struct member *m)
 	m->feed = f;
 	list_push_back(&f->members, &m->link);
 	f->n_members++;
-	f->n_open++;
+	if (f->n_open++ == 0) {
+		forget_topics(f->group);
+	}
 	m->position_existed = feed_there(f);
 }
 
@@ -174,6 +184,7 @@ void feed_member_closing(struct feed *f)
 {
 	assert(f->n_open > 0);
 	if (--f->n_open == 0) {
+		forget_topics(f->group);
 		feed_give_back(f);
 	}
 	feed_mark(f);
@@ -319,6 +330,21 @@ static void refuse_members(struct feed *f, const struct flow_note *note)
 	feed_check_unused(f);
 }
 
+/* A new position has every event that was published from then on. */
+static int64_t begins_ms(const struct start *s)
+{
+	switch (s->kind) {
+	case START_EARLIEST:
+		return 0;
+	case START_TIME:
+		return s->time_ms;
+	case START_NEW:
+	case START_POSITION:
+		break;
+	}
+	return clock_unix_ms();
+}
+
 static void arrive(struct feed *f, const struct flow_note *note)
 {
 	const bool first = !feed_there(f);
@@ -327,6 +353,9 @@ static void arrive(struct feed *f, const struct flow_note *note)
 	f->epoch = note->event == FLOW_LIVE ? note->epoch : f->epoch;
 	f->notify = true;
 	feed_problem(f, FEED_FLOW, false);
+	if (first) {
+		f->since_ms = note->position_existed ? 0 : begins_ms(&f->flow.spec.start);
+	}
 	for (struct list *it = f->members.next; it != &f->members; it = it->next) {
 		struct member *m = container_of(it, struct member, link);
 
