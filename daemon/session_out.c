@@ -240,12 +240,16 @@ static void on_shutdown(uv_shutdown_t *req, int status)
 	(void)status; /* the peer closes now, or the linger timer does it */
 }
 
+/* Everything was written to a session that ends: the peer reads it and closes. */
 static void shut(struct session *s)
 {
-	s->shut = true;
-	if (s->set->stopping ||
-	    uv_shutdown(&s->shutdown, (uv_stream_t *)&s->pipe, on_shutdown) != 0) {
+	if (s->set->stopping) {
 		session_cut(s, NULL);
+	} else if (!s->shut) {
+		s->shut = true;
+		if (uv_shutdown(&s->shutdown, (uv_stream_t *)&s->pipe, on_shutdown) != 0) {
+			session_cut(s, NULL);
+		}
 	}
 }
 
@@ -287,7 +291,7 @@ void session_flush(struct session *s)
 	if (!judge(s)) {
 		return;
 	}
-	if (s->state == SESSION_ENDING && s->writing.len == 0 && s->out.len == 0 && !s->shut) {
+	if (s->state == SESSION_ENDING && s->writing.len == 0 && s->out.len == 0) {
 		shut(s);
 		return;
 	}

@@ -239,6 +239,7 @@ void sessions_stop(struct sessions *set, bool force, void (*stopped)(void *ctx),
 			session_cut(s, NULL);
 		} else {
 			session_end(s);
+			session_touch(s);
 		}
 	}
 	sessions_maybe_stopped(set);

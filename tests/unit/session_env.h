@@ -503,8 +503,10 @@ static inline void env_finish(void)
 	while (the_bus.n_batches > 0) {
 		fake_tell(OUTCOME_UNKNOWN, REASON_DRAINING, "stopped");
 	}
-	sessions_stop(env.set, false, env_on_stopped, NULL);
-	sessions_stop(env.set, false, env_on_stopped, NULL);
+	if (!env.stopped) {
+		sessions_stop(env.set, false, env_on_stopped, NULL);
+		sessions_stop(env.set, false, env_on_stopped, NULL);
+	}
 	for (i = 0; i < env.n_fds; i++) {
 		close(env.fd[i]);
 		if (reader[i].has_frame) {

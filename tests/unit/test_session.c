@@ -456,6 +456,27 @@ START_TEST(test_stop_writes_what_is_queued)
 }
 END_TEST
 
+START_TEST(test_stop_does_not_wait_for_those_that_were_refused)
+{
+	uint32_t c;
+	uint64_t before;
+
+	env_start();
+	c = env_client();
+	env_write(c, "\0\0\0\0", 4);
+	env_expect(c, EVENTBUS__V1__FRAME__KIND_ERROR);
+	env_settle(); /* it is shut and waits for us to close */
+	before = uv_now(&env.loop);
+	sessions_quiet(env.set);
+	sessions_stop(env.set, false, env_on_stopped, NULL);
+	while (!env.stopped) {
+		env_turn();
+	}
+	ck_assert_uint_lt(uv_now(&env.loop) - before, SESSION_LINGER_MS / 2);
+	env_finish();
+}
+END_TEST
+
 START_TEST(test_forced_stop_waits_for_nobody)
 {
 	struct event *e = env_event("a.b", 60000);
@@ -521,6 +542,7 @@ int main(void)
 	tcase_add_test(tc, test_work_beyond_a_turn_goes_on_without_new_bytes);
 	tcase_add_test(tc, test_drain_is_told_and_new_clients_are_refused);
 	tcase_add_test(tc, test_stop_writes_what_is_queued);
+	tcase_add_test(tc, test_stop_does_not_wait_for_those_that_were_refused);
 	tcase_add_test(tc, test_forced_stop_waits_for_nobody);
 	tcase_add_test(tc, test_idle_session_holds_no_buffers);
 	suite_add_tcase(suite, tc);
