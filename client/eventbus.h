@@ -155,7 +155,7 @@ EVENTBUS_EXPORT int eventbus_run(struct eventbus *c);
 /* Sends what waits, waits for something to happen at most timeout_ms (-1: as long as it takes) and
  * does it once. 0, also when nothing happened or a signal interrupted it. */
 EVENTBUS_EXPORT int eventbus_run_once(struct eventbus *c, int timeout_ms);
-/* Ends eventbus_run after the callback it is called from. */
+/* Ends eventbus_run when what was read is dispatched: handlers may still be called until then. */
 EVENTBUS_EXPORT void eventbus_stop(struct eventbus *c);
 /* Until connected: 0, or EVENTBUS_ETIMEDOUT; the error text says why it could not. */
 EVENTBUS_EXPORT int eventbus_connect_wait(struct eventbus *c, int timeout_ms);

@@ -53,7 +53,7 @@ static uint32_t frame_length(const struct eventbus *c, size_t *size, uint64_t *e
 /* Copies n entries; neighbours in one chunk go as one piece. */
 static uint8_t *copy_entries(struct outbox *o, uint32_t n, uint8_t *p)
 {
-	const uint8_t *from = NULL;
+	const uint8_t *from = ebus_outbox_entry(o, o->next)->bytes;
 	size_t size = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -62,16 +62,13 @@ static uint8_t *copy_entries(struct outbox *o, uint32_t n, uint8_t *p)
 		e->state = OUTBOX_SENT;
 		e->was_sent = true;
 		e->opens_frame = i == 0;
-		if (from && from + size == e->bytes) {
-			size += e->size;
-			continue;
-		}
-		if (from) {
+		if (from + size != e->bytes) {
 			memcpy(p, from, size);
 			p += size;
+			from = e->bytes;
+			size = 0;
 		}
-		from = e->bytes;
-		size = e->size;
+		size += e->size;
 	}
 	memcpy(p, from, size);
 	return p + size;

@@ -291,7 +291,7 @@ static bool read_whole(int fd, void *to, size_t n)
 	return true;
 }
 
-static void child(struct side *s, int fd)
+_Noreturn static void child(struct side *s, int fd)
 {
 	int status = run_subscriber(s, fd);
 	size_t done = 0;

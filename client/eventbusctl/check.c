@@ -44,10 +44,9 @@ static int print_lines(FILE *from, int pid)
 	json_t *lines = json_array();
 	char *line = NULL;
 	size_t size = 0;
-	ssize_t n;
 	int wstatus, status;
 
-	while ((n = getline(&line, &size, from)) > 0) {
+	while (getline(&line, &size, from) > 0) {
 		line[strcspn(line, "\n")] = '\0';
 		json_array_append_new(lines, json_string(line));
 	}

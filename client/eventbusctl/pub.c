@@ -193,6 +193,11 @@ static void read_lines(struct pub *p)
 	}
 }
 
+static bool has_line(const struct pub *p)
+{
+	return p->input.len && memchr(buf_data(&p->input), '\n', p->input.len);
+}
+
 static void run_lines(struct pub *p)
 {
 	struct pollfd fds[2] = {{.fd = eventbus_fd(p->client), .events = POLLIN},
@@ -200,7 +205,7 @@ static void run_lines(struct pub *p)
 
 	while (p->status != 1 && (!p->ended || p->input.len)) {
 		/* While lines wait for room in the queue, stdin waits too. */
-		bool full = memchr(buf_data(&p->input), '\n', p->input.len) != NULL || p->ended;
+		bool full = p->ended || has_line(p);
 
 		poll(fds, full ? 1 : 2, -1);
 		if (!full && fds[1].revents) {
