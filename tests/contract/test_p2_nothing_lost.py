@@ -283,6 +283,7 @@ def test_a_dead_letter_destination_that_refuses_keeps_the_event(make_daemon, ada
     c.nack(m, cls=REJECT, reason="bad")
     c.take("subscription_state", match=lambda s: s.state == pb.STATE_DEGRADED and "dlq" in s.why)
     restore()
+    c.take("subscription_state", match=lambda s: s.state == pb.STATE_LIVE)
     c.subscribe(f"dlq.{group}", start=earliest())
     while True:
         dead = c.next()
@@ -298,11 +299,12 @@ def refuse_dead_letters(c, daemon, adapter, topic, group):
     if adapter.name == "memory":
         filler = daemon.client("filler")
         filler.subscribe(topic + ".fill", group + "-fill", max_in_flight_events=1)
-        while True:
-            (a,) = c.answered(c.publish(event(topic + ".fill", bytes(20000))))
-            if a is not True:
-                assert a.reason == pb.REASON_OVERLOADED
-                break
+        for size in (20000, 1000, 1):
+            while True:
+                (a,) = c.answered(c.publish(event(topic + ".fill", bytes(size))))
+                if a is not True:
+                    assert a.reason == pb.REASON_OVERLOADED
+                    break
 
         def drain():
             while filler.deliveries or filler.poll(0.2):

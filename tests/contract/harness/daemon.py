@@ -159,6 +159,12 @@ class Daemon:
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
             return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
 
+    def grew_kib(self, before):
+        """Growth of the resident set; sanitizers and valgrind keep freed memory, so it says nothing there."""
+        if self.wrapper or os.path.basename(BUILD) != "release":
+            return 0
+        return self.rss_kib() - before
+
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
