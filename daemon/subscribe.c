@@ -121,7 +121,11 @@ static bool order_conflict(struct answer *why, const struct plan *p, struct slic
 static bool order_ok(struct plan *p, uint32_t i, const struct policy *policy, struct answer *why)
 {
 	const struct subscribe_request *r = p->r;
-	const enum order wanted = r->has_order ? r->order : (enum order)policy->order;
+	/* Who says nothing joins what is in force; a rule of the file is a word. */
+	const bool said = r->has_order || policy->line[POLICY_ORDER] != 0 || (i == 0 && !p->group);
+	const enum order wanted = r->has_order ? r->order
+				  : said       ? (enum order)policy->order
+					       : p->order;
 
 	if (i == 0 && !p->group) {
 		p->order = wanted;
