@@ -203,6 +203,7 @@ static int daemon_start(struct daemon *d)
 {
 	struct err_text err;
 	char text[200];
+	int rc;
 
 	log_setup((enum log_level)d->config->log.level, (enum log_format)d->config->log.format);
 	make_instance(d->instance);
@@ -217,9 +218,12 @@ static int daemon_start(struct daemon *d)
 		log_error(DAEMON_TAG, "%s", err.s);
 		return EX_UNAVAILABLE;
 	}
-	if (start_listener(d, &err) != 0) {
+	rc = start_listener(d, &err);
+	if (rc != 0) {
 		log_error(DAEMON_TAG, "%s", err.s);
-		return EX_CANTCREAT;
+		return rc == EB_EEXIST	 ? EX_UNAVAILABLE
+		       : rc == EB_EINVAL ? EX_CONFIG
+					 : EX_CANTCREAT;
 	}
 	snprintf(text, sizeof(text), "serving on %s", listener_path(d->listener));
 	notify_ready(text);

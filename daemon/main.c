@@ -95,6 +95,7 @@ static void tame_malloc(void)
 	mallopt(M_ARENA_MAX, 2);
 	mallopt(M_MMAP_THRESHOLD, 1 << 20);
 	mallopt(M_TRIM_THRESHOLD, 2 << 20);
+	mallopt(M_TOP_PAD, 1 << 20);
 }
 
 int main(int argc, char **argv)

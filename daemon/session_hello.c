@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 #define NAME_MAX_CHARS 64
 #define MAX_BROKERS    64
@@ -103,19 +104,16 @@ static void send_welcome(struct session *s)
 	free(brokers);
 }
 
-/* 1 to 64 characters without control characters; the codec has proved UTF-8. */
+/* 1 to 64 characters, none of them a control character. */
 static bool name_ok(const char *name)
 {
 	size_t chars = 0;
 	const unsigned char *p;
 
 	for (p = (const unsigned char *)name; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f) {
-			return false;
-		}
 		chars += (*p & 0xc0) != 0x80;
 	}
-	return chars >= 1 && chars <= NAME_MAX_CHARS;
+	return chars >= 1 && chars <= NAME_MAX_CHARS && utf8_printable(slice_str(name));
 }
 
 static void accept_hello(struct session *s, const Eventbus__V1__Hello *h)

@@ -133,7 +133,7 @@ struct session {
 	/* out */
 	struct buf out;	      /* queued in this turn */
 	struct buf writing;   /* owned by the uv_write in flight; len 0 = none */
-	size_t charged;	      /* bytes of writing charged to the budget */
+	size_t charged;	      /* memory of both that the budget knows of */
 	uint64_t submitted;   /* stream offset where out begins */
 	size_t delivery_hint; /* size of a recent delivery, to guess how many fit */
 	bool ready;	      /* client_next may have something */

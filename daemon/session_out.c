@@ -6,8 +6,8 @@
  * Happy path: the socket takes everything, the buffer goes back to the spare ones.
  *
  * Failure modes:
- * - the socket takes a part: the rest becomes a uv_write, charged to the budget; until it is
- *   through, replies gather behind it and no delivery is taken from the bus once
+ * - the socket takes a part: the rest becomes a uv_write; until it is through, buffers are charged
+ *   to the budget, replies gather behind it and no delivery is taken from the bus once
  *   SESSION_OUT_TARGET waits (a slow reader pauses itself);
  * - too much stays unwritten for too long: session_time.c cuts; replies beyond the hard
  *   bound: cut at once, they cannot be paused;
@@ -164,18 +164,20 @@ static void take_deliveries(struct session *s)
 
 /* ---- writing --------------------------------------------------------------- */
 
-static void release_writing(struct session *s)
+/* Buffers that stay from one turn to the next count as memory in use. */
+static void charge(struct session *s)
 {
 	budget_release(s->set->budget, s->charged);
-	s->charged = 0;
-	give_back(s->set, &s->writing);
+	s->charged = s->out.cap + s->writing.cap;
+	budget_charge(s->set->budget, s->charged);
 }
 
 static void on_written(uv_write_t *req, int status)
 {
 	struct session *s = req->data;
 
-	release_writing(s);
+	give_back(s->set, &s->writing);
+	charge(s);
 	if (s->state == SESSION_CLOSING) {
 		return;
 	}
@@ -198,13 +200,11 @@ static int write_rest(struct session *s, size_t n)
 	s->writing = s->out;
 	buf_init(&s->out);
 	buf_consume(&s->writing, n);
-	s->charged = s->writing.cap;
-	budget_charge(s->set->budget, s->charged);
 	b = uv_buf_init((char *)s->writing.p + s->writing.off, (unsigned)s->writing.len);
 	s->write.data = s;
 	rc = uv_write(&s->write, (uv_stream_t *)&s->pipe, &b, 1, on_written);
 	if (rc != 0) {
-		release_writing(s);
+		give_back(s->set, &s->writing);
 	}
 	return rc;
 }
@@ -260,8 +260,14 @@ static bool judge(struct session *s)
 	size_t unwritten = session_unwritten(s);
 	uint64_t now = uv_now(s->set->loop);
 
+	charge(s);
 	if (unwritten > 2 * ((size_t)l->unwritten_bytes + s->framer.max_frame)) {
 		session_cut(s, "does not read its answers");
+		return false;
+	}
+	if (unwritten > SESSION_OUT_TARGET * 2 + s->delivery_hint &&
+	    budget_free(s->set->budget) == 0) {
+		session_cut(s, "does not read while memory is short");
 		return false;
 	}
 	if (unwritten <= (size_t)l->unwritten_bytes) {
@@ -304,6 +310,7 @@ void session_out_finish(struct session *s)
 {
 	give_back(s->set, &s->out);
 	give_back(s->set, &s->writing);
+	charge(s);
 	buf_finish(&s->published.text);
 	ranges_finish(&s->published.confirmed);
 	free(s->published.positions);

@@ -55,6 +55,8 @@ struct batch {
 	struct list link;  /* session->batches; unlinked once the session is gone */
 	struct session *s; /* NULL once the session is gone */
 	struct event_block *block;
+	struct budget *budget; /* charged size for this struct */
+	size_t size;
 	uint64_t first_sequence;
 	uint16_t *index; /* item -> place in the frame; NULL: the same */
 	bool positions;
@@ -138,6 +140,7 @@ static void batch_free(struct batch *b)
 {
 	list_remove(&b->link);
 	event_block_unref(b->block);
+	budget_release(b->budget, b->size);
 	free(b->index);
 	free(b);
 }
@@ -250,11 +253,15 @@ static bool admit(struct intake *in, struct event *e, uint32_t i, struct answer 
 static struct batch *batch_create(struct intake *in)
 {
 	const struct publish_frame *f = &in->frame;
-	struct batch *b = xmalloc(sizeof(*b) + f->n * sizeof(b->p.items[0]));
+	const size_t size = sizeof(struct batch) + f->n * sizeof(struct publish_item);
+	struct batch *b = xmalloc(size);
 
 	list_item_init(&b->link);
 	b->s = in->s;
 	b->block = f->block;
+	b->budget = in->s->set->budget;
+	b->size = size;
+	budget_charge(b->budget, size);
 	b->first_sequence = f->first_sequence;
 	b->index = NULL;
 	b->positions = f->positions;

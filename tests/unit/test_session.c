@@ -357,6 +357,27 @@ START_TEST(test_answers_that_are_not_read_are_bounded)
 }
 END_TEST
 
+START_TEST(test_answers_that_are_not_read_give_way_when_memory_is_short)
+{
+	static uint8_t pings[64 * 1024];
+	static const uint8_t ping[] = {0, 0, 0, 4, 0x6a, 2, 8, 7};
+	size_t i;
+
+	for (i = 0; i < sizeof(pings); i++) {
+		pings[i] = ping[i % sizeof(ping)];
+	}
+	env_start();
+	env_client();
+	env.budget.limit = 1;
+	while (!the_bus.clients[0]->destroyed) {
+		env_write(0, pings, sizeof(pings));
+	}
+	/* Far below unwritten_bytes. */
+	ck_assert_uint_lt(env.budget.used, 1 << 20);
+	env_finish();
+}
+END_TEST
+
 START_TEST(test_flood_does_not_hold_up_others)
 {
 	static uint8_t pings[64 * 1024];
@@ -538,6 +559,7 @@ int main(void)
 	tcase_add_test(tc, test_peer_that_goes_gives_back_what_was_written);
 	tcase_add_test(tc, test_reader_that_stops_is_paused_then_cut);
 	tcase_add_test(tc, test_answers_that_are_not_read_are_bounded);
+	tcase_add_test(tc, test_answers_that_are_not_read_give_way_when_memory_is_short);
 	tcase_add_test(tc, test_flood_does_not_hold_up_others);
 	tcase_add_test(tc, test_work_beyond_a_turn_goes_on_without_new_bytes);
 	tcase_add_test(tc, test_drain_is_told_and_new_clients_are_refused);
