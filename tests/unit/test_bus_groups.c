@@ -145,8 +145,9 @@ START_TEST(conflicts_are_refused_naming_what_is_in_force)
 	b = kit_connect(&k, "b");
 	ordered(a, ORDER_KEY);
 	r = kit_request(1, &p[1], "g");
-	refused(b, &r, REASON_CONFLICT, "order key is in force");
 	r.has_order = true;
+	r.order = ORDER_NONE;
+	refused(b, &r, REASON_CONFLICT, "order key is in force");
 	r.order = ORDER_TOPIC;
 	refused(b, &r, REASON_CONFLICT, "order key is in force");
 	r.order = ORDER_KEY;
@@ -156,6 +157,30 @@ START_TEST(conflicts_are_refused_naming_what_is_in_force)
 	refused(b, &r, REASON_CONFLICT, "overlaps t.>");
 	r = kit_request(1, p, "other");
 	kit_ask(b, &r);
+	r = kit_request(2, &p[1], "g"); /* does not say: takes what is in force */
+	kit_ask(b, &r);
+	ck_assert_int_eq(b->subscribed.order, ORDER_KEY);
+	kit_disconnect(a);
+	kit_disconnect(b);
+	kit_finish(&k);
+}
+END_TEST
+
+START_TEST(a_file_that_says_another_order_is_a_conflict)
+{
+	struct kit k;
+	struct kit_client *a, *b;
+	const struct slice p = slice_str("t");
+	struct subscribe_request r = kit_request(1, &p, "g");
+
+	kit_start(&k, FAKE "topics: [{match: t, order: topic}]\n");
+	a = kit_connect(&k, "a");
+	b = kit_connect(&k, "b");
+	r.has_order = true;
+	r.order = ORDER_NONE;
+	kit_ask(a, &r);
+	r.has_order = false;
+	refused(b, &r, REASON_CONFLICT, "order none is in force");
 	kit_disconnect(a);
 	kit_disconnect(b);
 	kit_finish(&k);
@@ -548,6 +573,7 @@ int main(void)
 		order_by_topic_and_a_dead_letter_opens_it,
 		a_hot_key_does_not_stop_the_others,
 		conflicts_are_refused_naming_what_is_in_force,
+		a_file_that_says_another_order_is_a_conflict,
 		subscriptions_with_the_same_overlapping_patterns_share,
 		bad_requests_are_refused,
 		released_goes_to_another_member_first,
