@@ -413,6 +413,7 @@ void session_write_published(struct session *s)
 	if (p->confirmed.n == 0 && p->n_failures == 0 && p->n_positions == 0 && !f.has_credit) {
 		return;
 	}
+	assert(p->failures || p->n_failures == 0);
 	for (i = 0; i < p->n_failures; i++) {
 		const struct pending_failure *q = &p->failures[i];
 
