@@ -21,22 +21,26 @@ def printed_client():
     return found[0]
 
 
-def test_it_is_one_page():
-    assert printed_client().count("\n") <= 90
-
-
-def test_it_publishes_subscribes_and_acknowledges(daemon, topic, tmp_path):
-    path = tmp_path / "minimal_client.py"
+def run_printed_client(folder, *args):
+    path = folder / "minimal_client.py"
     path.write_text(printed_client(), encoding="utf-8")
     generated = os.path.dirname(os.path.dirname(os.path.dirname(pb.__file__)))
-    run = subprocess.run(
-        [sys.executable, str(path), daemon.socket, topic],
+    return subprocess.run(
+        [sys.executable, str(path), *args],
         env=dict(os.environ, PYTHONPATH=generated),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
         check=False,
     )
+
+
+def test_it_is_one_page():
+    assert printed_client().count("\n") <= 90
+
+
+def test_it_publishes_subscribes_and_acknowledges(daemon, topic, tmp_path):
+    run = run_printed_client(tmp_path, daemon.socket, topic)
     assert run.returncode == 0, run.stderr
     assert run.stdout == f"{topic} hello attempt=1\n"
     # It was acknowledged: the group has nothing left for the next one.
@@ -47,16 +51,6 @@ def test_it_publishes_subscribes_and_acknowledges(daemon, topic, tmp_path):
 
 
 def test_its_errors_are_exceptions(daemon, tmp_path):
-    path = tmp_path / "minimal_client.py"
-    path.write_text(printed_client(), encoding="utf-8")
-    generated = os.path.dirname(os.path.dirname(os.path.dirname(pb.__file__)))
-    run = subprocess.run(
-        [sys.executable, str(path), daemon.socket, "not a topic"],
-        env=dict(os.environ, PYTHONPATH=generated),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    run = run_printed_client(tmp_path, daemon.socket, "not a topic")
     assert run.returncode == 1
     assert "REASON_INVALID" in run.stderr
