@@ -279,8 +279,28 @@ void ebus_send(struct eventbus *c)
 	} while (more && c->link.out.len == 0 && !c->link.broken);
 }
 
-static int process(struct eventbus *c)
+static int end_turn(struct eventbus *c)
 {
+	if (c->destroyed) {
+		client_free(c);
+		return EVENTBUS_ECANCELED;
+	}
+	c->in_turn = false;
+	return 0;
+}
+
+int ebus_send_turn(struct eventbus *c)
+{
+	c->in_turn = true;
+	ebus_send(c);
+	return end_turn(c);
+}
+
+int eventbus_process(struct eventbus *c)
+{
+	if (c->in_turn) {
+		return ebus_fail(c, EVENTBUS_ESTATE, "not allowed inside a callback");
+	}
 	c->in_turn = true;
 	c->now_ms = clock_mono_ms();
 	ebus_link_turn(c);
@@ -291,19 +311,8 @@ static int process(struct eventbus *c)
 		ebus_taken_timers(c);
 		ebus_send(c);
 	}
-	if (c->destroyed) {
-		client_free(c);
-		return EVENTBUS_ECANCELED;
+	if (!c->destroyed) {
+		set_descriptor(c);
 	}
-	set_descriptor(c);
-	c->in_turn = false;
-	return 0;
-}
-
-int eventbus_process(struct eventbus *c)
-{
-	if (c->in_turn) {
-		return ebus_fail(c, EVENTBUS_ESTATE, "not allowed inside a callback");
-	}
-	return process(c);
+	return end_turn(c);
 }

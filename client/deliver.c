@@ -19,6 +19,7 @@
 #include "client/internal.h"
 
 #define FLUSH_MS	20
+#define FRAME_RANGES	2048 /* fits the smallest max_frame that can be configured, 64 KiB */
 #define MAX_DELAY_MS	((int64_t)24 * 3600 * 1000)
 #define MAX_PENDING_OUT ((size_t)4 << 20)
 
@@ -99,7 +100,7 @@ static void write_extends(struct eventbus *c)
 void ebus_settle_ack(struct eventbus *c, uint64_t tag)
 {
 	ranges_add(&c->acks, tag, tag);
-	if (c->acks.n == CODEC_MAX_RANGES) {
+	if (c->acks.n == FRAME_RANGES) {
 		write_acks(c);
 	}
 }
@@ -134,7 +135,7 @@ void ebus_settle_nack(struct eventbus *c, uint64_t tag, enum eventbus_class how,
 
 	delay_ms = how != EVENTBUS_RETRY ? -1 : delay_ms > MAX_DELAY_MS ? MAX_DELAY_MS : delay_ms;
 	copy_reason(text, reason);
-	if (p->tags.n == CODEC_MAX_RANGES || p->how != how || p->delay_ms != delay_ms ||
+	if (p->tags.n == FRAME_RANGES || p->how != how || p->delay_ms != delay_ms ||
 	    strcmp(p->reason, text) != 0) {
 		write_nacks(c);
 		p->how = how;
@@ -150,7 +151,7 @@ int ebus_settle_extend(struct eventbus *c, uint64_t tag)
 		return ebus_fail(c, EVENTBUS_EAGAIN, "the daemon does not read");
 	}
 	ranges_add(&c->extends, tag, tag);
-	if (c->extends.n == CODEC_MAX_RANGES) {
+	if (c->extends.n == FRAME_RANGES) {
 		write_extends(c);
 	}
 	return 0;

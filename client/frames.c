@@ -23,7 +23,7 @@ static int on_welcome(struct eventbus *c, const Eventbus__V1__Welcome *w)
 	if (w->limits && w->limits->max_events_per_publish) {
 		c->max_events = w->limits->max_events_per_publish;
 	}
-	if (w->limits && w->limits->max_frame_bytes) {
+	if (w->limits && w->limits->max_frame_bytes > OUTBOX_FRAME_OVERHEAD) {
 		c->max_frame = w->limits->max_frame_bytes;
 	}
 	l->state = LINK_READY;

@@ -183,8 +183,10 @@ int ebus_fail(struct eventbus *c, int rc, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Something waits to be written: makes the fd readable when we are outside a turn. */
 void ebus_wake(struct eventbus *c);
-/* Writes what waits, as far as the socket takes it. */
+/* Writes what waits, as far as the socket takes it. Inside a turn: it may call out. */
 void ebus_send(struct eventbus *c);
+/* A turn that only sends: 0, or EVENTBUS_ECANCELED when a callback destroyed the client. */
+int ebus_send_turn(struct eventbus *c);
 int64_t ebus_next_due_ms(const struct eventbus *c);
 void ebus_tell_connection(struct eventbus *c, enum eventbus_connection now, const char *text,
 			  int64_t deadline_ms);

@@ -32,15 +32,17 @@ static bool fits_credit(const struct outbox *o, const struct outbox_entry *e, ui
 static uint32_t frame_length(const struct eventbus *c, size_t *size, uint64_t *event_bytes)
 {
 	const struct outbox *o = &c->outbox;
+	size_t largest = c->max_frame - OUTBOX_FRAME_OVERHEAD;
 	uint32_t n = 0;
 
+	largest = largest < FRAME_TARGET ? largest : FRAME_TARGET;
 	*size = 0;
 	*event_bytes = 0;
 	while (o->next + n < o->count && n < c->max_events) {
 		const struct outbox_entry *e = ebus_outbox_entry(o, o->next + n);
 
 		if (e->state != OUTBOX_QUEUED || !fits_credit(o, e, n, *event_bytes) ||
-		    (n && *size + e->size > FRAME_TARGET)) {
+		    (n && *size + e->size > largest)) {
 			break;
 		}
 		*size += e->size;

@@ -31,10 +31,15 @@ static void poll_socket(struct eventbus *c, int timeout_ms)
 
 int eventbus_run_once(struct eventbus *c, int timeout_ms)
 {
+	int rc;
+
 	if (c->in_turn) {
 		return refuse(c);
 	}
-	ebus_send(c);
+	rc = ebus_send_turn(c);
+	if (rc) {
+		return rc;
+	}
 	poll_socket(c, timeout_ms);
 	return eventbus_process(c);
 }
@@ -83,7 +88,7 @@ int eventbus_connect_wait(struct eventbus *c, int timeout_ms)
 	if (c->in_turn) {
 		return refuse(c);
 	}
-	while (c->link.state != LINK_READY && rc == 0) {
+	while (rc == 0 && c->link.state != LINK_READY) {
 		int64_t left = end == NEVER ? -1 : end - clock_mono_ms();
 
 		if (end != NEVER && left <= 0) {
@@ -147,7 +152,7 @@ int eventbus_flush(struct eventbus *c, int timeout_ms)
 	if (c->in_turn) {
 		return refuse(c);
 	}
-	while (c->outbox.untold && rc == 0) {
+	while (rc == 0 && c->outbox.untold) {
 		if (remaining(end) == 0) {
 			return ebus_fail(c, EVENTBUS_ETIMEDOUT, "%zu publishes without an answer",
 					 c->outbox.untold);

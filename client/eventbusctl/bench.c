@@ -147,7 +147,7 @@ static int run_publisher(struct side *s)
 {
 	const struct bench *b = s->b;
 	struct eventbus_options o = {.queue_events = (size_t)b->window,
-				     .queue_bytes = (size_t)1 << 30};
+				     .queue_bytes = (size_t)256 << 20};
 	struct slot *slots = xcalloc((size_t)b->window, sizeof(*slots));
 	char *payload = xcalloc(1, (size_t)b->size);
 	struct eventbus_message m = {

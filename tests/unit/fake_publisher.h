@@ -9,6 +9,7 @@
 
 struct seen {
 	int told;
+	struct eventbus *client;
 	struct eventbus_receipt last;
 	char order[256]; /* one letter per answer: outcome as a digit */
 };

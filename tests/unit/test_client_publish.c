@@ -259,6 +259,71 @@ START_TEST(what_would_end_the_session_is_refused_here)
 }
 END_TEST
 
+START_TEST(frames_stay_below_the_daemon_s_largest)
+{
+	static char payload[1000];
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	uint32_t got = 0;
+
+	memset(payload, 'x', sizeof(payload) - 1);
+	fake_start(&f);
+	f.max_frame = 3000;
+	c = fake_client(&f, NULL);
+	framer_finish(&f.in);
+	framer_init(&f.in, f.max_frame, NULL);
+	for (int i = 0; i < 8; i++) {
+		ck_assert_int_eq(publish(c, payload, &s), 0);
+	}
+	eventbus_process(c);
+	while (got < 8) {
+		got += (uint32_t)FAKE_EXPECT(&f, PUBLISH)->publish->n_events;
+	}
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
+static void destroy_when_told(void *ctx, const struct eventbus_result *r)
+{
+	struct seen *s = ctx;
+
+	ck_assert_int_eq(r->reason, EVENTBUS_REASON_TOO_LARGE);
+	s->told++;
+	eventbus_destroy(s->client);
+}
+
+START_TEST(what_became_too_large_is_told_in_a_turn)
+{
+	static char payload[9000];
+	const struct eventbus_message m = {
+		.topic = TOPIC, .payload = payload, .payload_size = sizeof(payload)};
+	struct eventbus_options o = {0};
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+	int rc = 0;
+
+	fake_start(&f);
+	f.max_frame = 3000;
+	o.socket = f.path;
+	ck_assert_int_eq(eventbus_create(&o, &c), 0);
+	s.client = c;
+	ck_assert_int_eq(eventbus_publish(c, &m, destroy_when_told, &s), 0);
+	ck_assert_int_eq(eventbus_process(c), 0);
+	fake_accept(&f);
+	FAKE_EXPECT(&f, HELLO);
+	fake_welcome(&f);
+	while (rc == 0) {
+		rc = eventbus_run_once(c, FAKE_WAIT_MS);
+	}
+	ck_assert_int_eq(rc, EVENTBUS_ECANCELED);
+	ck_assert_int_eq(s.told, 1);
+	fake_stop(&f);
+}
+END_TEST
+
 START_TEST(many_thousands_pass_through)
 {
 	struct fake f;
@@ -305,6 +370,8 @@ int main(void)
 		a_full_queue_says_again,
 		a_full_queue_of_bytes_says_again,
 		what_would_end_the_session_is_refused_here,
+		frames_stay_below_the_daemon_s_largest,
+		what_became_too_large_is_told_in_a_turn,
 		many_thousands_pass_through,
 	};
 
