@@ -187,7 +187,7 @@ void memory_entry_prefetch_idle(const struct memory_log *l, uint32_t n)
 		const struct memory_entry *e = memory_ring_at(&l->idle, i);
 
 		if (e) {
-			memory_index_prefetch(&l->index, e->hash);
+			memory_index_prefetch(&l->index, e->hash, false);
 		}
 	}
 }

@@ -55,7 +55,7 @@ struct memory_entry {
 	uint32_t bytes;	  /* what it counts against the history */
 	uint32_t queued;  /* rings that it is in */
 	uint32_t held;	  /* holds on it */
-	bool indexed;	  /* in the dedupe index */
+	uint32_t slot;	  /* in the dedupe index, from 1; 0: not there */
 };
 
 /* Entries come in slabs, so that four bytes name one. */
@@ -71,11 +71,11 @@ struct memory_pool {
 	size_t n_free;
 };
 
-/* Open addressing; a slot is hash << 32 | entry id + 1, or 0. Most questions cost one cache line.
- */
+struct memory_bucket;
 struct memory_index {
-	uint64_t *v; /* NULL until the first insert */
-	size_t mask, count;
+	struct memory_bucket *buckets; /* NULL until the first insert */
+	uint32_t *ids;		       /* of the entries, by slot */
+	size_t n_buckets, count;       /* a power of two */
 };
 
 struct memory_log {
@@ -129,11 +129,13 @@ size_t memory_log_footprint(const struct memory_log *l);
 
 void memory_index_finish(struct memory_index *x);
 uint32_t memory_index_hash(uint64_t topic_hash, struct slice id);
-void memory_index_prefetch(const struct memory_index *x, uint32_t hash);
+/* One of that hash is about to join or to leave. */
+void memory_index_prefetch(const struct memory_index *x, uint32_t hash, bool joins);
 struct memory_entry *memory_index_find(const struct memory_log *l, uint32_t hash,
 				       struct slice topic, struct slice id);
-void memory_index_insert(struct memory_index *x, struct memory_entry *e);
-void memory_index_remove(struct memory_index *x, struct memory_entry *e);
+void memory_index_insert(struct memory_log *l, struct memory_entry *e);
+void memory_index_remove(struct memory_log *l, struct memory_entry *e);
+size_t memory_index_footprint(const struct memory_index *x);
 
 /* ---- publish (memory_store.c) ---------------------------------------------------- */
 

@@ -26,8 +26,7 @@ void memory_log_init(struct memory_bus *b)
 size_t memory_log_footprint(const struct memory_log *l)
 {
 	return l->pool.n_live_slabs * sizeof(struct memory_slab) +
-	       l->idle.cap * sizeof(struct memory_entry *) +
-	       (l->index.v ? (l->index.mask + 1) * sizeof(*l->index.v) : 0);
+	       l->idle.cap * sizeof(struct memory_entry *) + memory_index_footprint(&l->index);
 }
 
 static struct slice rebase(struct slice s, const struct event *from, const uint8_t *to)
@@ -137,8 +136,8 @@ void memory_entry_evict(struct memory_bus *b, struct memory_entry *e)
 	assert(e->queued == 0 && e->held == 0);
 	memory_entry_needed(l, e);
 	list_remove(&e->log.link);
-	if (e->indexed) {
-		memory_index_remove(&l->index, e);
+	if (e->slot) {
+		memory_index_remove(l, e);
 	}
 	if (e->log.seq > l->evicted_seq) {
 		l->evicted_seq = e->log.seq;

@@ -126,7 +126,7 @@ static struct memory_entry *find_first(struct memory_bus *b, const struct chunk_
 	    w->mono_ms - first->chunk->mono_ms <= b->opt->dedupe_window_ms) {
 		return first;
 	}
-	memory_index_remove(&b->log.index, first);
+	memory_index_remove(&b->log, first);
 	return NULL;
 }
 
@@ -143,7 +143,7 @@ static void store_entry(struct memory_bus *b, struct chunk_work *w, uint32_t k, 
 	list_push_back(&l->entries, &e->log.link);
 	l->bytes += bytes;
 	if (b->opt->dedupe_window_ms > 0 && item->event->id.n > 0) {
-		memory_index_insert(&l->index, e);
+		memory_index_insert(l, e);
 	}
 	w->entries[w->stored] = e;
 	w->route_hash[w->stored++] = w->topic_hash[k];
@@ -198,7 +198,7 @@ static void look_ahead(struct memory_bus *b, struct chunk_work *w)
 		w->hash[k] = 0;
 		if (b->opt->dedupe_window_ms > 0) {
 			w->hash[k] = memory_index_hash(w->topic_hash[k], e->id);
-			memory_index_prefetch(&b->log.index, w->hash[k]);
+			memory_index_prefetch(&b->log.index, w->hash[k], true);
 		}
 	}
 	if (b->log.bytes + bytes + w->n * MEMORY_OVERHEAD > b->log.limit) {
