@@ -3,6 +3,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
 
 const char *outcome_name(enum outcome o)
 {
@@ -41,6 +44,21 @@ const char *reason_name(enum reason r)
 	return i < sizeof(names) / sizeof(names[0]) ? names[i] : "other";
 }
 
+/* A text that was cut may end, or break a name, in the middle of a character: clients must still
+ * be able to read it as a string. */
+static void keep_utf8(char *s)
+{
+	size_t left = strlen(s), n;
+
+	for (; left > 0; s += n, left -= n) {
+		n = utf8_char((const uint8_t *)s, left);
+		if (n == 0) {
+			*s = '?';
+			n = 1;
+		}
+	}
+}
+
 struct answer *answer_set(struct answer *a, enum outcome o, enum reason r, const char *fmt, ...)
 {
 	va_list ap;
@@ -50,5 +68,6 @@ struct answer *answer_set(struct answer *a, enum outcome o, enum reason r, const
 	va_start(ap, fmt);
 	vsnprintf(a->text, sizeof(a->text), fmt, ap);
 	va_end(ap);
+	keep_utf8(a->text);
 	return a;
 }

@@ -34,6 +34,7 @@ struct listener {
 	bool own_file; /* we made it and remove it */
 	dev_t dev;
 	ino_t ino;
+	struct log_repeat accept_log;
 	void (*on_connection)(void *ctx, uv_stream_t *server);
 	void *ctx;
 };
@@ -209,7 +210,8 @@ static void on_connection(uv_stream_t *server, int status)
 	struct listener *l = server->data;
 
 	if (status != 0) {
-		log_warn("socket", "cannot accept: %s", uv_strerror(status));
+		log_repeated(&l->accept_log, LOG_LEVEL_WARN, "socket", "cannot accept: %s",
+			     uv_strerror(status));
 		return;
 	}
 	l->on_connection(l->ctx, server);

@@ -113,15 +113,17 @@ void session_end(struct session *s)
 void session_fail(struct session *s, enum outcome o, enum reason r, const char *fmt, ...)
 {
 	Eventbus__V1__Error e = EVENTBUS__V1__ERROR__INIT;
-	struct answer why = {.outcome = o, .reason = r};
+	struct answer why;
+	struct err_text text;
 	va_list ap;
 
 	if (s->state >= SESSION_ENDING) {
 		return;
 	}
 	va_start(ap, fmt);
-	vsnprintf(why.text, sizeof(why.text), fmt, ap);
+	vsnprintf(text.s, sizeof(text.s), fmt, ap);
 	va_end(ap);
+	answer_set(&why, o, r, "%s", text.s);
 	log_repeated(&s->set->fault_log, LOG_LEVEL_WARN, s->tag, "refused: %s pid=%d uid=%u",
 		     why.text, (int)s->pid, (unsigned)s->uid);
 	session_write_published(s);

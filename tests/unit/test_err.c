@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/outcome.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,21 @@ START_TEST(a_long_text_is_cut_and_terminated)
 }
 END_TEST
 
+START_TEST(a_cut_text_stays_utf8)
+{
+	char big[600];
+	struct answer a;
+
+	for (size_t i = 0; i + 2 < sizeof(big); i += 2) {
+		memcpy(big + i, "\xc3\xa4", 3);
+	}
+	answer_set(&a, OUTCOME_PERMANENT, REASON_INVALID, "%s", big);
+	ck_assert(utf8_valid(slice_str(a.text)));
+	answer_set(&a, OUTCOME_PERMANENT, REASON_INVALID, "\"%.*s\" is wrong", 3, big);
+	ck_assert_str_eq(a.text, "\"\xc3\xa4?\" is wrong");
+}
+END_TEST
+
 START_TEST(outcomes_and_reasons_have_names)
 {
 	ck_assert_str_eq(outcome_name(OUTCOME_NOT_STORED), "not stored");
@@ -84,9 +100,9 @@ END_TEST
 int main(void)
 {
 	const TTest *tests[] = {
-		every_error_has_a_name_of_its_own,   a_text_is_filled_and_the_code_handed_back,
-		a_long_text_is_cut_and_terminated,   outcomes_and_reasons_have_names,
-		allocations_of_nothing_are_not_null,
+		every_error_has_a_name_of_its_own, a_text_is_filled_and_the_code_handed_back,
+		a_long_text_is_cut_and_terminated, a_cut_text_stays_utf8,
+		outcomes_and_reasons_have_names,   allocations_of_nothing_are_not_null,
 	};
 
 	return suite_run("err", tests, sizeof(tests) / sizeof(tests[0]));

@@ -167,6 +167,28 @@ START_TEST(test_message_type_alone_names_no_topic)
 }
 END_TEST
 
+START_TEST(test_texts_are_utf8_also_where_they_are_cut)
+{
+	char type[256];
+	struct event_fields f;
+	struct event *e;
+	size_t i;
+
+	type[0] = 'x';
+	for (i = 1; i < 255; i += 2) {
+		memcpy(type + i, "\xc3\xa4", 2);
+	}
+	f = (struct event_fields){.message_type = slice_of(type, 255)};
+	e = event_build(&f, NULL);
+	env_start();
+	env_client();
+	env_send_publish(0, 1, false, &e, 1);
+	ck_assert_uint_eq(published(0)->n_failures, 1); /* read by the strict scan */
+	event_unref(e);
+	env_finish();
+}
+END_TEST
+
 START_TEST(test_topic_that_no_broker_takes)
 {
 	env_start();
@@ -421,6 +443,7 @@ int main(void)
 	tcase_add_test(tc, test_positions_and_ids_are_told_when_asked);
 	tcase_add_test(tc, test_content_error_refuses_that_event_alone);
 	tcase_add_test(tc, test_message_type_alone_names_no_topic);
+	tcase_add_test(tc, test_texts_are_utf8_also_where_they_are_cut);
 	tcase_add_test(tc, test_topic_that_no_broker_takes);
 	tcase_add_test(tc, test_a_run_of_one_topic_is_looked_up_once);
 	tcase_add_loop_test(tc, test_sequences_must_rise, 0, 4);
