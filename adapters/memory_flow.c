@@ -83,6 +83,14 @@ static struct memory_entry *pop_pending(struct memory_flow *m)
 	return e;
 }
 
+static void count_loss(struct memory_flow *m)
+{
+	m->lost++;
+	m->stalled = false;
+	memory_flow_update_lag(m);
+	memory_flow_schedule(m);
+}
+
 void memory_flow_drop(struct memory_flow *m, struct memory_entry *e)
 {
 	if (m->pending.count == 0 || memory_ring_at(&m->pending, 0) != e) {
@@ -90,10 +98,29 @@ void memory_flow_drop(struct memory_flow *m, struct memory_entry *e)
 	}
 	pop_pending(m);
 	memory_entry_unqueue(&m->bus->log, e);
-	m->lost++;
-	m->stalled = false;
-	memory_flow_update_lag(m);
-	memory_flow_schedule(m);
+	count_loss(m);
+}
+
+bool memory_flows_drop_returned(struct memory_bus *b)
+{
+	struct memory_flow *largest = NULL;
+
+	for (struct list *it = b->flows.next; it != &b->flows; it = it->next) {
+		struct memory_flow *m = container_of(it, struct memory_flow, all);
+
+		if (m->returned.count > 0 && (!largest || m->bytes > largest->bytes)) {
+			largest = m;
+		}
+	}
+	/* More than one, since the search has a price. */
+	for (int i = 0; largest && largest->returned.count > 0 && i < MEMORY_CHUNK; i++) {
+		const size_t before = memory_flow_footprint(largest);
+
+		memory_hold_free(memory_heap_pop(&largest->returned));
+		b->queue_bytes += memory_flow_footprint(largest) - before;
+		count_loss(largest);
+	}
+	return largest != NULL;
 }
 
 const struct memory_flow *memory_flows_largest(struct memory_bus *b)

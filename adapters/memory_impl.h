@@ -238,6 +238,8 @@ void memory_unsubscribe(struct adapter *a, struct flow *f);
 void memory_flow_push(struct memory_flow *m, struct memory_entry *const *entries, uint32_t n);
 /* Takes the oldest pending one away if it is e, and counts the loss. */
 void memory_flow_drop(struct memory_flow *m, struct memory_entry *e);
+/* The same for the oldest that were given back to the flow that needs most; false: none were. */
+bool memory_flows_drop_returned(struct memory_bus *b);
 /* To the ready list if there is something to tell or deliver. */
 void memory_flow_schedule(struct memory_flow *m);
 void memory_flow_update_lag(struct memory_flow *m);

@@ -17,6 +17,8 @@
 #include "adapters/memory_impl.h"
 #include "base/clock.h"
 
+#define BUDGET_AIR 16 /* a sixteenth of the daemon's memory */
+
 struct chunk_work {
 	struct publish *p;
 	uint32_t first, n; /* items */
@@ -29,13 +31,13 @@ struct chunk_work {
 	bool full;
 };
 
-/* Takes the oldest queued event from its flows; false when there is none. */
+/* Takes the oldest queued event from its flows, else some that were given back; false: none. */
 static bool drop_oldest(struct memory_bus *b)
 {
 	struct memory_entry *e = memory_log_oldest_queued(b);
 
 	if (!e) {
-		return false;
+		return memory_flows_drop_returned(b);
 	}
 	const struct memory_route *r =
 		memory_routes_find(&b->routes, e->event->topic, hash_slice(e->event->topic));
@@ -62,6 +64,8 @@ static bool evict_oldest(struct memory_bus *b)
 /* False when everything kept is needed. The daemon's own limit takes history, never needs. */
 static bool make_room(struct memory_bus *b, size_t bytes)
 {
+	const struct budget *budget = b->base.env.budget;
+
 	while (b->log.bytes + bytes > b->log.limit) {
 		if (evict_oldest(b)) {
 			continue;
@@ -72,12 +76,12 @@ static bool make_room(struct memory_bus *b, size_t bytes)
 			return false;
 		}
 	}
-	while (budget_free(b->base.env.budget) < bytes) {
-		if (!evict_oldest(b)) {
-			return false;
-		}
+	/* What nobody needs leaves the others some air; what is needed may take the last byte. */
+	size_t room = budget_free(budget);
+	while (room < bytes + budget->limit / BUDGET_AIR && evict_oldest(b)) {
+		room = budget_free(budget);
 	}
-	return true;
+	return room >= bytes;
 }
 
 /* Who fills the memory; looked for once a turn. */

@@ -309,6 +309,40 @@ START_TEST(drop_oldest_takes_the_oldest_and_says_how_many)
 }
 END_TEST
 
+START_TEST(drop_oldest_takes_what_was_given_back_when_nothing_else_is_left)
+{
+	struct probe_flow pf;
+
+	options.overflow = MEMORY_DROP_OLDEST;
+	begin();
+	probe_live(&probe, &pf, "g", "t", from_new, 100000);
+	struct probe_batch *batch;
+	uint32_t stored = 0;
+	do { /* what is in hand cannot be taken away */
+		char prefix[16];
+
+		snprintf(prefix, sizeof(prefix), "%u-", stored);
+		batch = probe_publish(&probe, "t", prefix, 1, 1000);
+		stored += probe_count(batch, OUTCOME_OK);
+		probe_settle_down(&probe);
+		ck_assert_uint_eq(pf.n, stored);
+	} while (probe_count(batch, OUTCOME_OK) == 1);
+	ck_assert_int_eq(batch->p->items[0].answer.reason, REASON_OVERLOADED);
+	ck_assert_uint_gt(stored, 600);
+	probe_leave(&probe, &pf);
+	probe_forget(&pf);
+	batch = probe_publish(&probe, "t", "c", 300, 1000);
+	ck_assert_uint_eq(probe_count(batch, OUTCOME_OK), 300);
+	probe_subscribe(&probe, &pf, "g", "t", from_new);
+	probe_until(&probe, pf.n_notes == 2);
+	ck_assert_int_eq(pf.notes[1].event, FLOW_LOST);
+	ck_assert_uint_ge(pf.notes[1].lost, 290);
+	ck_assert_uint_eq(pf.f.lag, stored + 300 - pf.notes[1].lost);
+	probe_leave(&probe, &pf);
+	probe_stop(&probe, false);
+}
+END_TEST
+
 START_TEST(an_event_larger_than_the_history_is_refused_alone)
 {
 	static char large[2 << 20];
@@ -401,6 +435,7 @@ int main(void)
 		history_that_nobody_needs_makes_room,
 		a_full_bus_refuses_and_names_who_fills_it,
 		drop_oldest_takes_the_oldest_and_says_how_many,
+		drop_oldest_takes_what_was_given_back_when_nothing_else_is_left,
 		an_event_larger_than_the_history_is_refused_alone,
 		the_daemons_limit_takes_history_first,
 		one_stuck_event_does_not_keep_its_neighbours,
