@@ -211,6 +211,15 @@ char **link_discovered(struct link *l, int *n);
 /* For the mailbox of the adapter: one post that came. */
 void link_on_post(struct list *post);
 
+/* ---- dial.c --------------------------------------------------------------------- */
+
+/* Servers, credentials, TLS, timeouts. *seed: a copy of the NKey seed for as long as opts lives,
+ * the caller's to wipe and free, on failure too; NULL when there is none. Reads a's configuration
+ * only. */
+natsStatus dial_options(struct nats_adapter *a, natsOptions *opts, char **seed);
+/* The status and this thread's last error of the library. */
+void dial_explain(natsStatus s, char *out, size_t size);
+
 /* ---- conn.c ------------------------------------------------------------------- */
 
 void conn_start(struct nats_adapter *a);
