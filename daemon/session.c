@@ -32,7 +32,7 @@ static void session_free(struct session *s)
 	framer_finish(&s->framer);
 	list_remove(&s->link);
 	set->count--;
-	free(s->subscriptions);
+	session_names_finish(s);
 	free(s->name);
 	free(s);
 	sessions_maybe_stopped(set);

@@ -40,6 +40,7 @@ void sessions_accept(struct sessions *set, uv_stream_t *server);
  */
 int sessions_adopt(struct sessions *set, int fd);
 
+/* Limits and access of next hold from now; subscriptions that it forbids end. */
 void sessions_reload(struct sessions *set, const struct config *next);
 
 /* Tells everybody that the daemon stops in deadline_ms. From here sessions without unsettled

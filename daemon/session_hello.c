@@ -32,8 +32,7 @@ static void add_cap(struct broker_frame *b, bool has, const char *name)
 	}
 }
 
-static void fill_broker(const struct session *s, const struct broker_view *v,
-			struct broker_frame *b)
+static void fill_broker(const struct broker_view *v, struct broker_frame *b)
 {
 	const struct capabilities *c = v->caps;
 
@@ -42,7 +41,7 @@ static void fill_broker(const struct session *s, const struct broker_view *v,
 	b->msg.kind = (char *)v->kind;
 	b->msg.connected = v->connected;
 	b->msg.dedupe_window_ms = (uint64_t)c->dedupe_window_ms;
-	b->msg.max_event_bytes = c->max_event_bytes ? c->max_event_bytes : s->framer.max_frame;
+	b->msg.max_event_bytes = v->max_event_bytes;
 	b->msg.capabilities = b->caps;
 	add_cap(b, c->wildcards, "wildcards");
 	add_cap(b, c->start_earliest, "start.earliest");
@@ -85,7 +84,7 @@ static void send_welcome(struct session *s)
 	credit.events = s->told_events = s->set->credit.max_events;
 	credit.bytes = s->told_bytes = s->set->credit.level;
 	while (w.n_brokers < MAX_BROKERS && bus_broker(s->set->bus, (uint32_t)w.n_brokers, &view)) {
-		fill_broker(s, &view, &brokers[w.n_brokers]);
+		fill_broker(&view, &brokers[w.n_brokers]);
 		list[w.n_brokers] = &brokers[w.n_brokers].msg;
 		w.n_brokers++;
 	}

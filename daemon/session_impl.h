@@ -6,6 +6,7 @@
  *	session_set.c        all of them: accept, the loop turn, drain, stop
  *	session_publish.c    Publish in, Published out
  *	session_subscribe.c  Subscribe and the bus's answers
+ *	session_names.c      the subscriptions in use, access after a reload
  *	session_settle.c     Ack, Nack, Extend
  *	session_out.c        the output stream and the deliveries
  *	session_time.c       what has taken too long
@@ -95,6 +96,8 @@ struct pending_position {
 	size_t position, id, id_size; /* offsets into text */
 };
 
+struct session_names;
+
 /* What Published will say. */
 struct pending_published {
 	struct ranges confirmed;
@@ -146,8 +149,7 @@ struct session {
 	uint32_t told_events;
 	struct pending_published published;
 
-	/* subscriptions in use: numbers */
-	uint32_t *subscriptions;
+	struct session_names **subscriptions; /* in use */
 	uint32_t n_subscriptions;
 
 	/* Loop time since when each of these has been waited for, 0 = it is not. */
@@ -213,6 +215,15 @@ extern const struct client_ops session_client_ops;
 void session_subscribe(struct session *s, const Eventbus__V1__Subscribe *r);
 void session_unsubscribe(struct session *s, uint32_t subscription);
 void session_pause(struct session *s, uint32_t subscription, bool paused);
+
+/* ---- session_names.c ------------------------------------------------------- */
+
+bool session_names_has(const struct session *s, uint32_t number);
+void session_names_add(struct session *s, const Eventbus__V1__Subscribe *r);
+void session_names_remove(struct session *s, uint32_t number);
+void session_names_finish(struct session *s);
+/* After a reload: ends what is not allowed any more, as if the client had unsubscribed. */
+void session_names_recheck(struct session *s);
 
 /* ---- session_settle.c ------------------------------------------------------ */
 

@@ -161,6 +161,8 @@ int sessions_adopt(struct sessions *set, int fd)
 
 void sessions_reload(struct sessions *set, const struct config *next)
 {
+	struct list *it, *tmp;
+
 	set->config = next;
 	set->credit.max_events = (uint32_t)next->limits.publish_events;
 	set->credit.max_bytes = (uint64_t)next->limits.publish_bytes;
@@ -169,6 +171,13 @@ void sessions_reload(struct sessions *set, const struct config *next)
 	}
 	if (set->credit.level > set->credit.max_bytes) {
 		set->credit.level = set->credit.max_bytes;
+	}
+	list_for_each_safe (it, tmp, &set->all) {
+		struct session *s = container_of(it, struct session, link);
+
+		if (s->client) {
+			session_names_recheck(s);
+		}
 	}
 	touch_all(set);
 }

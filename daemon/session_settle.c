@@ -11,6 +11,9 @@
 #define NACK_REASON_MAX	  1024
 #define NACK_DELAY_MAX_MS ((uint64_t)24 * 3600 * 1000)
 
+/* Work that a tag in a range costs, in bytes of the turn's allowance. */
+#define TAG_COST 4
+
 static void send_settled(struct session *s, uint64_t request)
 {
 	struct buf *out = session_out(s);
@@ -22,42 +25,65 @@ static void send_settled(struct session *s, uint64_t request)
 	ranges_clear(&s->set->stale);
 }
 
+/* A wide range costs what is outstanding: the next frames wait for the next turn. */
+static void spend(struct session *s, const struct range *r)
+{
+	const uint64_t held = 2 * client_outstanding(s->client) + 1;
+	const uint64_t width = r->last - r->first;
+
+	session_spend(s, TAG_COST * (size_t)(width < held ? width : held));
+}
+
+static void settle_all(struct session *s, const struct settle *how, bool settled, uint64_t request)
+{
+	struct sessions *set = s->set;
+	const struct ranges *tags = &set->ack.tags;
+
+	for (size_t i = 0; i < tags->n; i++) {
+		spend(s, &tags->v[i]);
+		client_settle(s->client, tags->v[i].first, tags->v[i].last, how,
+			      settled ? &set->settled : NULL, settled ? &set->stale : NULL);
+	}
+	if (settled) {
+		send_settled(s, request);
+	}
+}
+
 /* ---- Ack: the hot one ------------------------------------------------------- */
 
 void session_ack(struct session *s, struct slice body)
 {
 	static const struct settle ack = {.verdict = VERDICT_ACK};
-	struct sessions *set = s->set;
-	struct ack_frame *f = &set->ack;
+	struct ack_frame *f = &s->set->ack;
 	struct err_text err;
-	size_t i;
 
 	if (codec_read_ack(body, f, &err) != 0) {
 		session_fail(s, OUTCOME_PERMANENT, REASON_INVALID, "%s", err.s);
 		return;
 	}
-	for (i = 0; i < f->tags.n; i++) {
-		client_settle(s->client, f->tags.v[i].first, f->tags.v[i].last, &ack,
-			      f->settled ? &set->settled : NULL, f->settled ? &set->stale : NULL);
-	}
-	if (f->settled) {
-		send_settled(s, f->request);
-	}
+	ranges_normalize(&f->tags);
+	settle_all(s, &ack, f->settled, f->request);
 }
 
 /* ---- Nack and Extend -------------------------------------------------------- */
 
-static bool ranges_ok(struct session *s, const char *what, Eventbus__V1__Range *const *v, size_t n)
+/* Into set->ack.tags. */
+static bool take_ranges(struct session *s, const char *what, Eventbus__V1__Range *const *v,
+			size_t n)
 {
+	struct ranges *tags = &s->set->ack.tags;
 	size_t i;
 
+	ranges_clear(tags);
 	for (i = 0; i < n; i++) {
 		if (v[i]->first > v[i]->last) {
 			session_fail(s, OUTCOME_PERMANENT, REASON_INVALID,
 				     "%s.tags[%zu]: first is above last", what, i);
 			return false;
 		}
+		ranges_add(tags, v[i]->first, v[i]->last);
 	}
+	ranges_normalize(tags);
 	return true;
 }
 
@@ -102,16 +128,14 @@ static bool content_ok(const Eventbus__V1__Nack *r, struct answer *why)
 
 void session_nack(struct session *s, const Eventbus__V1__Nack *r)
 {
-	struct sessions *set = s->set;
 	struct settle q = {.reason = slice_str(r->reason)};
 	struct answer why;
-	size_t i;
 
 	if (!verdict_of(r, &q.verdict)) {
 		session_fail(s, OUTCOME_PERMANENT, REASON_INVALID, "nack.kind: is missing");
 		return;
 	}
-	if (!ranges_ok(s, "nack", r->tags, r->n_tags)) {
+	if (!take_ranges(s, "nack", r->tags, r->n_tags)) {
 		return;
 	}
 	if (!content_ok(r, &why)) {
@@ -120,25 +144,21 @@ void session_nack(struct session *s, const Eventbus__V1__Nack *r)
 	}
 	q.has_delay = r->delay_case == EVENTBUS__V1__NACK__DELAY_DELAY_MS;
 	q.delay_ms = q.has_delay ? (int64_t)r->delay_ms : 0;
-	for (i = 0; i < r->n_tags; i++) {
-		client_settle(s->client, r->tags[i]->first, r->tags[i]->last, &q,
-			      r->settled ? &set->settled : NULL, r->settled ? &set->stale : NULL);
-	}
-	if (r->settled) {
-		send_settled(s, r->request);
-	}
+	settle_all(s, &q, r->settled, r->request);
 }
 
 void session_extend(struct session *s, const Eventbus__V1__Extend *r)
 {
 	struct sessions *set = s->set;
+	const struct ranges *tags = &set->ack.tags;
 	size_t i;
 
-	if (!ranges_ok(s, "extend", r->tags, r->n_tags)) {
+	if (!take_ranges(s, "extend", r->tags, r->n_tags)) {
 		return;
 	}
-	for (i = 0; i < r->n_tags; i++) {
-		client_extend(s->client, r->tags[i]->first, r->tags[i]->last,
+	for (i = 0; i < tags->n; i++) {
+		spend(s, &tags->v[i]);
+		client_extend(s->client, tags->v[i].first, tags->v[i].last,
 			      r->settled ? &set->settled : NULL, r->settled ? &set->stale : NULL);
 	}
 	if (r->settled) {

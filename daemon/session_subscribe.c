@@ -14,34 +14,6 @@ static bool refuse(struct answer *why, enum reason r, const char *text)
 	return false;
 }
 
-/* ---- numbers in use --------------------------------------------------------- */
-
-static uint32_t find_number(const struct session *s, uint32_t subscription)
-{
-	uint32_t i = 0;
-
-	while (i < s->n_subscriptions && s->subscriptions[i] != subscription) {
-		i++;
-	}
-	return i;
-}
-
-static void add_number(struct session *s, uint32_t subscription)
-{
-	s->subscriptions =
-		xrealloc(s->subscriptions, (s->n_subscriptions + 1) * sizeof(*s->subscriptions));
-	s->subscriptions[s->n_subscriptions++] = subscription;
-}
-
-static void remove_number(struct session *s, uint32_t subscription)
-{
-	uint32_t i = find_number(s, subscription);
-
-	if (i < s->n_subscriptions) {
-		s->subscriptions[i] = s->subscriptions[--s->n_subscriptions];
-	}
-}
-
 /* ---- requests --------------------------------------------------------------- */
 
 static bool number_ok(const struct session *s, const Eventbus__V1__Subscribe *r, struct answer *why)
@@ -49,7 +21,7 @@ static bool number_ok(const struct session *s, const Eventbus__V1__Subscribe *r,
 	if (r->subscription == 0) {
 		return refuse(why, REASON_INVALID, "subscribe.subscription: must be 1 or more");
 	}
-	if (find_number(s, r->subscription) < s->n_subscriptions) {
+	if (session_names_has(s, r->subscription)) {
 		answer_set(why, OUTCOME_PERMANENT, REASON_CONFLICT,
 			   "subscribe.subscription: %u is in use", r->subscription);
 		return false;
@@ -219,9 +191,9 @@ static bool ask_bus(struct session *s, const Eventbus__V1__Subscribe *r, struct 
 	if (!start_ok(r->start, &q, why) || !names_ok(&q, why) || !access_ok(s, &q, why)) {
 		return false;
 	}
-	add_number(s, r->subscription);
+	session_names_add(s, r);
 	if (client_subscribe(s->client, &q, why) != 0) {
-		remove_number(s, r->subscription);
+		session_names_remove(s, r->subscription);
 		return false;
 	}
 	return true;
@@ -304,7 +276,7 @@ static void on_subscribed(void *ctx, const struct subscribed *b)
 
 static void on_refused(void *ctx, uint32_t subscription, const struct answer *why)
 {
-	remove_number(ctx, subscription);
+	session_names_remove(ctx, subscription);
 	session_refuse_subscription(ctx, subscription, why);
 }
 
@@ -357,7 +329,7 @@ static void on_unsubscribed(void *ctx, uint32_t subscription)
 	Eventbus__V1__Frame f = EVENTBUS__V1__FRAME__INIT;
 	Eventbus__V1__Unsubscribed m = EVENTBUS__V1__UNSUBSCRIBED__INIT;
 
-	remove_number(ctx, subscription);
+	session_names_remove(ctx, subscription);
 	m.subscription = subscription;
 	f.kind_case = EVENTBUS__V1__FRAME__KIND_UNSUBSCRIBED;
 	f.unsubscribed = &m;

@@ -208,6 +208,37 @@ START_TEST(test_access_is_checked)
 }
 END_TEST
 
+START_TEST(test_reload_ends_what_is_not_allowed_any_more)
+{
+	static char *allowed[] = {(char *)"b.>"};
+	struct config_access rule = {.uid = -1, .subscribe = {allowed, 1}};
+	Eventbus__V1__Subscribe q = subscribe_of(3);
+	struct config next;
+	struct client *c;
+
+	env_start();
+	env_client();
+	c = the_bus.clients[0];
+	env_send(0, EVENTBUS__V1__FRAME__KIND_SUBSCRIBE, &q);
+	q.patterns[0] = (char *)"b.c";
+	q.subscription = 4;
+	env_send(0, EVENTBUS__V1__FRAME__KIND_SUBSCRIBE, &q);
+	while (c->asked.subscription != 4) {
+		env_turn();
+	}
+	next = env.config;
+	next.access = &rule;
+	next.n_access = 1;
+	sessions_reload(env.set, &next);
+	sessions_reload(env.set, &next); /* once is enough */
+	ck_assert_uint_eq(refused(0, EVENTBUS__V1__REASON__REASON_DENIED)->subscription, 3);
+	ck_assert_uint_eq(c->unsubscribed, 3);
+	c->ops->on_unsubscribed(c->ctx, 3);
+	env_expect(0, EVENTBUS__V1__FRAME__KIND_UNSUBSCRIBED);
+	env_finish();
+}
+END_TEST
+
 START_TEST(test_unknown_subscriptions_are_not_found)
 {
 	Eventbus__V1__Unsubscribe u = EVENTBUS__V1__UNSUBSCRIBE__INIT;
@@ -468,6 +499,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_subscribe_refusals, 0, WRONG_END);
 	tcase_add_test(tc, test_subscription_numbers_are_unique_and_limited);
 	tcase_add_test(tc, test_access_is_checked);
+	tcase_add_test(tc, test_reload_ends_what_is_not_allowed_any_more);
 	tcase_add_test(tc, test_unknown_subscriptions_are_not_found);
 	tcase_add_test(tc, test_notes_become_states);
 	tcase_add_test(tc, test_deliveries_are_batched_in_bounded_frames);
