@@ -63,6 +63,16 @@ static void measure(const struct eventbus_message *m, struct message_sizes *out)
 	out->field = field_size(out->event);
 }
 
+uint32_t ebus_message_event_size(const uint8_t *field, uint32_t size)
+{
+	uint32_t head = 2; /* the tag, and the last byte of the length */
+
+	while (field[head - 1] & 0x80) {
+		head++;
+	}
+	return size - head;
+}
+
 struct eventbus_text ebus_message_id(const uint8_t *field)
 {
 	struct eventbus_text id = {NULL, 0};

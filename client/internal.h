@@ -244,7 +244,8 @@ int ebus_message_measure(const struct eventbus_message *m, struct message_sizes 
 /* Writes s->field bytes; returns the end. An empty id becomes a UUID, time 0 becomes now. */
 uint8_t *ebus_message_write(const struct eventbus_message *m, const struct message_sizes *s,
 			    uint8_t *p);
-/* The id in what ebus_message_write wrote. */
+/* Of what ebus_message_write wrote: bytes of the Event alone, and its id. */
+uint32_t ebus_message_event_size(const uint8_t *field, uint32_t size);
 struct eventbus_text ebus_message_id(const uint8_t *field);
 
 /* subscribe.c */

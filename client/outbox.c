@@ -14,7 +14,6 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/wire.h"
 #include "client/internal.h"
 
 #define CHUNK_SIZE    ((size_t)256 << 10)
@@ -402,7 +401,7 @@ int eventbus_publish(struct eventbus *c, const struct eventbus_message *m, event
 	e = ebus_outbox_entry(o, o->count++);
 	*e = (struct outbox_entry){.bytes = p, .chunk = o->tail, .cb = cb, .ctx = ctx};
 	e->size = (uint32_t)(ebus_message_write(m, &s, p) - p);
-	e->event_size = e->size - 1 - (uint32_t)wire_varint_size(e->size - 2);
+	e->event_size = ebus_message_event_size(p, e->size);
 	e->queued_ms = c->o.publish_timeout_ms > 0 ? clock_mono_ms() : 0;
 	o->tail->used += e->size;
 	o->tail->entries++;

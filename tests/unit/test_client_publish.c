@@ -145,6 +145,44 @@ START_TEST(credit_in_bytes_is_respected_and_one_large_event_still_leaves)
 }
 END_TEST
 
+/* Around the sizes at which a length takes one byte more. */
+START_TEST(credit_is_counted_as_the_daemon_counts_it)
+{
+	static char payload[16500];
+	struct seen s = {0};
+	struct fake f;
+	struct eventbus *c;
+
+	memset(payload, 'x', sizeof(payload) - 1);
+	fake_start(&f);
+	c = fake_client(&f, NULL);
+	for (size_t n = 16290; n < 16390; n++) {
+		const struct eventbus_message m = {
+			.topic = TOPIC, .payload = payload, .payload_size = n};
+		/* id 38, topic 16, payload and 3 or 4, time 7 */
+		size_t event = 38 + 16 + n + (n < 16384 ? 3 : 4) + 7;
+
+		f.credit_bytes = 2 * event - 1;
+		fake_confirm(&f, 0, 0, 64);
+		ck_assert_int_eq(eventbus_run_once(c, FAKE_WAIT_MS), 0);
+		ck_assert_int_eq(eventbus_publish(c, &m, on_published, &s), 0);
+		ck_assert_int_eq(eventbus_publish(c, &m, on_published, &s), 0);
+		eventbus_process(c);
+		ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->n_events, 1);
+		ck_assert_msg(fake_nothing_to_read(&f), "%zu bytes", n);
+		f.credit_bytes++;
+		fake_confirm(&f, 0, 0, 64);
+		ck_assert_int_eq(eventbus_run_once(c, FAKE_WAIT_MS), 0);
+		ck_assert_uint_eq(FAKE_EXPECT(&f, PUBLISH)->publish->n_events, 1);
+		fake_confirm(&f, 1, UINT64_MAX - 1, 0);
+		s.told = 0;
+		fake_turns(c, &s.told, 2);
+	}
+	eventbus_destroy(c);
+	fake_stop(&f);
+}
+END_TEST
+
 START_TEST(without_credit_nothing_leaves)
 {
 	struct seen s = {0};
@@ -366,6 +404,7 @@ int main(void)
 		many_leave_in_few_frames,
 		credit_in_events_is_respected,
 		credit_in_bytes_is_respected_and_one_large_event_still_leaves,
+		credit_is_counted_as_the_daemon_counts_it,
 		without_credit_nothing_leaves,
 		a_full_queue_says_again,
 		a_full_queue_of_bytes_says_again,
