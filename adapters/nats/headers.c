@@ -6,15 +6,18 @@
  * and eventbus-key, -content-type, -message-type, -published-at for what NATS has no place for.
  * The library writes headers in the order of its own hash table; nobody may rely on the order.
  *
- * In: whatever a foreign producer wrote. No x-event-id, or one that breaks our rules: an id made of
- * the stream and the sequence, the same at every redelivery. Metadata that breaks the grammar is
- * repaired, beyond its limits left out; Nats-* headers are the server's and not passed on.
+ * In: whatever a foreign producer wrote, from its bytes: the library's own reading (3.4.1) takes
+ * the next line for the value of a header that has none, or fails for all of them. No x-event-id,
+ * or one that breaks our rules: an id made of the stream and the sequence, the same at every
+ * redelivery. Metadata that breaks the grammar is repaired, beyond its limits left out; Nats-*
+ * headers are the server's and not passed on.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "adapters/nats/header_block.h"
 #include "adapters/nats/nats.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -185,26 +188,53 @@ struct reader {
 	bool repaired;
 };
 
-/* An id, a key or a type: as it is or not at all. */
-static struct slice checked_text(struct reader *r, const char *value, size_t max)
+/* An id, a key or a type: as it is or not at all. The first one counts. */
+static void take_text(struct reader *r, struct slice *field, struct slice v, size_t max)
 {
-	const struct slice v = slice_str(value);
-
-	if (v.n > max || !plain(v) || !utf8_valid(v)) {
-		r->repaired = r->repaired || v.n > 0;
-		return slice_of(NULL, 0);
+	if (v.n == 0 || field->n > 0) {
+		return;
 	}
-	return v;
+	if (v.n > max || !plain(v) || !utf8_valid(v)) {
+		r->repaired = true;
+		return;
+	}
+	*field = v;
 }
 
-static void read_metadata(struct reader *r, const char *key, const char *value)
+static void take_time(struct reader *r, struct slice v)
+{
+	char text[CLOCK_ISO_SIZE + 16];
+
+	if (v.n >= sizeof(text)) {
+		r->repaired = true;
+		return;
+	}
+	memcpy(text, v.p, v.n);
+	text[v.n] = '\0';
+	if (clock_parse_iso(text, &r->fields.published_at_ms) != 0) {
+		r->repaired = true;
+	}
+}
+
+static bool has_metadata(const struct reader *r, struct slice key)
+{
+	for (uint32_t i = 0; i < r->fields.metadata_count; i++) {
+		if (slice_eq(r->pairs[i].key, key)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Of a key that comes twice the first value counts. An empty value means nothing to anybody,
+ * Connectum leaves it out too. */
+static void take_metadata(struct reader *r, struct slice k, struct slice v)
 {
 	struct metadata_pair pair;
-	const struct slice k = slice_str(key), v = slice_str(value);
 	uint8_t *room;
 
-	if (v.n == 0) {
-		return; /* an empty value means nothing to anybody, Connectum leaves it out too */
+	if (v.n == 0 || has_metadata(r, k)) {
+		return;
 	}
 	if (r->fields.metadata_count == PAIRS_MAX || r->metadata_bytes + k.n + v.n > BYTES_MAX) {
 		r->repaired = true;
@@ -225,38 +255,62 @@ static void read_metadata(struct reader *r, const char *key, const char *value)
 	r->pairs[r->fields.metadata_count++] = pair;
 }
 
-static void read_header(struct reader *r, const char *key, const char *value)
+static void take_header(struct reader *r, struct slice key, struct slice value)
 {
 	struct event_fields *f = &r->fields;
 
-	if (strcmp(key, "x-event-id") == 0) {
-		f->id = checked_text(r, value, EVENT_ID_MAX);
-	} else if (strncasecmp(key, "nats-", 5) == 0) {
+	if (slice_eq_str(key, "x-event-id")) {
+		take_text(r, &f->id, value, EVENT_ID_MAX);
+	} else if (key.n > 5 && strncasecmp((const char *)key.p, "nats-", 5) == 0) {
 		return;
-	} else if (strcmp(key, "eventbus-key") == 0) {
-		f->key = checked_text(r, value, EVENT_KEY_MAX);
-	} else if (strcmp(key, "eventbus-content-type") == 0) {
-		f->content_type = checked_text(r, value, EVENT_TYPE_MAX);
-	} else if (strcmp(key, "eventbus-message-type") == 0) {
-		f->message_type = checked_text(r, value, EVENT_TYPE_MAX);
-	} else if (strcmp(key, "eventbus-published-at") == 0) {
-		r->repaired = clock_parse_iso(value, &f->published_at_ms) != 0 || r->repaired;
+	} else if (slice_eq_str(key, "eventbus-key")) {
+		take_text(r, &f->key, value, EVENT_KEY_MAX);
+	} else if (slice_eq_str(key, "eventbus-content-type")) {
+		take_text(r, &f->content_type, value, EVENT_TYPE_MAX);
+	} else if (slice_eq_str(key, "eventbus-message-type")) {
+		take_text(r, &f->message_type, value, EVENT_TYPE_MAX);
+	} else if (slice_eq_str(key, "eventbus-published-at")) {
+		take_time(r, value);
 	} else {
-		read_metadata(r, key, value);
+		take_metadata(r, key, value);
 	}
+}
+
+/*
+ * The header bytes of a received message. The library has no call for them, but its 3.4 keeps a
+ * message in one piece: subject, reply, headers, payload, with a zero byte behind each.
+ */
+static bool header_bytes(natsMsg *msg, struct slice *block)
+{
+	const char *reply = natsMsg_GetReply(msg), *data = natsMsg_GetData(msg);
+	const char *p = reply ? reply + strlen(reply) + 1 : NULL;
+
+	if (NATS_VERSION_NUMBER >> 8 != 0x0304 || !p || p > data) {
+		return false;
+	}
+	*block = slice_of(p, (size_t)(data - p));
+	return block->n == 0 || (block->n > HEADER_FIXED && memcmp(p, "NATS/1.0", 8) == 0);
 }
 
 static void read_headers(struct reader *r, natsMsg *msg)
 {
-	const char **keys = NULL, *value;
+	const char **keys = NULL, *text;
+	struct slice block, key, value;
+	size_t pos = 0;
 	int n = 0;
 
+	if (header_bytes(msg, &block)) {
+		while (header_block_next(block, &pos, &key, &value)) {
+			take_header(r, key, value);
+		}
+		return;
+	}
 	if (natsMsgHeader_Keys(msg, &keys, &n) != NATS_OK) {
 		return;
 	}
 	for (int i = 0; i < n; i++) {
-		if (natsMsgHeader_Get(msg, keys[i], &value) == NATS_OK && value) {
-			read_header(r, keys[i], value);
+		if (natsMsgHeader_Get(msg, keys[i], &text) == NATS_OK && text) {
+			take_header(r, slice_str(keys[i]), slice_str(text));
 		}
 	}
 	free((void *)keys);
