@@ -92,6 +92,13 @@ void policy_entry_unref(struct policy_entry *e)
 	book_release(b);
 }
 
+/* Every value from the same rule of the same file: the same values. */
+static bool same_sources(const struct policy *a, const struct policy *b)
+{
+	return memcmp(a->rule, b->rule, sizeof(a->rule)) == 0 &&
+	       memcmp(a->line, b->line, sizeof(a->line)) == 0;
+}
+
 /* The entry of what topic and group resolve to; a reference. */
 static struct policy_entry *resolve(struct policy_book *b, struct slice topic, const char *group)
 {
@@ -99,17 +106,16 @@ static struct policy_entry *resolve(struct policy_book *b, struct slice topic, c
 	struct policy_entry *e;
 	uint64_t hash;
 
-	memset(&p, 0, sizeof(p));
 	policy_resolve(b->config, topic, group, &p);
-	hash = hash_bytes(&p, sizeof(p));
+	hash = hash_bytes(p.rule, sizeof(p.rule)) ^ hash_bytes(p.line, sizeof(p.line));
 	for (struct table_entry *it = table_first(&b->entries, hash); it; it = table_next(it)) {
 		e = container_of(it, struct policy_entry, entry);
-		if (memcmp(&e->policy, &p, sizeof(p)) == 0) {
+		if (same_sources(&e->policy, &p)) {
 			return policy_entry_ref(e);
 		}
 	}
 	e = xcalloc(1, sizeof(*e));
-	memcpy(&e->policy, &p, sizeof(p));
+	e->policy = p;
 	e->refs = 1;
 	e->book = b;
 	b->refs++;

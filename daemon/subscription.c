@@ -201,9 +201,12 @@ void flight_extend(struct flight *fl)
 void flight_detach(struct flight *fl)
 {
 	struct member *m = fl->member;
-	struct subscription *s = m->sub;
-	struct client *c = s->client;
+	struct subscription *s;
+	struct client *c;
 
+	assert(m);
+	s = m->sub;
+	c = s->client;
 	if (fl->state == FLIGHT_OUT) {
 		tags_remove(&c->tags, fl);
 		c->bus->n_out--;
