@@ -20,5 +20,7 @@ void ranges_finish(struct ranges *r);
 void ranges_clear(struct ranges *r); /* keeps the memory */
 /* Extends the last range when first == its last + 1, else appends. */
 void ranges_add(struct ranges *r, uint64_t first, uint64_t last);
+/* In rising order, none overlapping or touching another. Costs nothing when they are so already. */
+void ranges_normalize(struct ranges *r);
 
 #endif

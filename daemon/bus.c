@@ -22,6 +22,10 @@
 #define TICK_MS	    250
 #define SLACK_MS    150 /* a later tick than that is a stall */
 #define SCRATCH_MAX ((size_t)16 << 20)
+/* What a Deliver frame holds beside one event: numbers, a position, lengths. */
+#define DELIVER_ROOM ((size_t)512)
+/* What a dead letter has beside its payload: an error of 1 KiB, escaped, and the other keys. */
+#define DEADLETTER_ROOM ((size_t)5120)
 
 /* ---- create, start ------------------------------------------------------------ */
 
@@ -312,17 +316,31 @@ void bus_publish(struct bus *b, struct publish *p)
 	adapter_publish(bus_route(b, p->items[0].event->topic)->adapter, p);
 }
 
+size_t broker_event_max(const struct broker *to, bool dead_letter)
+{
+	const size_t theirs = adapter_capabilities(to->adapter)->max_event_bytes;
+	const size_t ours = (size_t)to->bus->config->socket.max_frame - DELIVER_ROOM;
+	const size_t max = theirs > 0 && theirs < ours ? theirs : ours;
+
+	if (dead_letter) {
+		return max;
+	}
+	return max > 2 * DEADLETTER_ROOM ? max - DEADLETTER_ROOM : max / 2;
+}
+
 bool bus_topic_ok(struct bus *b, struct slice topic, size_t event_bytes, struct answer *why)
 {
-	struct adapter *a = bus_route(b, topic)->adapter;
-	const size_t max = adapter_capabilities(a)->max_event_bytes;
+	const struct broker *to = bus_route(b, topic);
+	const size_t max = broker_event_max(to, false);
 
-	if (max > 0 && event_bytes > max) {
+	if (event_bytes > max) {
 		answer_set(why, OUTCOME_PERMANENT, REASON_TOO_LARGE,
-			   "event of %zu bytes, the broker takes %zu", event_bytes, max);
+			   "event of %zu bytes: broker %s and socket.max_frame allow %zu "
+			   "(Broker.max_event_bytes)",
+			   event_bytes, to->name, max);
 		return false;
 	}
-	return adapter_topic_ok(a, topic, why);
+	return adapter_topic_ok(to->adapter, topic, why);
 }
 
 size_t bus_publish_room(const struct bus *b)

@@ -187,6 +187,7 @@ struct broker_view {
 	const char *name, *kind;
 	bool connected;
 	const struct capabilities *caps;
+	size_t max_event_bytes; /* the largest that clients may publish */
 };
 /* i from 0; false past the end. */
 bool bus_broker(const struct bus *b, uint32_t i, struct broker_view *out);

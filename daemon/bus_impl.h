@@ -103,6 +103,9 @@ void bus_tell_retired(struct bus *b);
 void bus_tell_ready(struct bus *b);
 void bus_check_stopped(struct bus *b);
 bool bus_memory_short(const struct bus *b);
+/* The largest event that fits the broker and a Deliver frame; that of a client leaves room
+ * for what a dead letter adds to it. */
+size_t broker_event_max(const struct broker *to, bool dead_letter);
 
 extern const struct adapter_upcalls bus_upcalls; /* bus_adapter.c; ctx = struct broker */
 

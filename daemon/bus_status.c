@@ -109,7 +109,7 @@ static json_t *broker_status(const struct broker *broker)
 	set_flag(caps, c->durable, "durable");
 	json_object_set_new(o, "capabilities", caps);
 	put(o, "dedupe_window_ms", (uint64_t)c->dedupe_window_ms);
-	put(o, "max_event_bytes", c->max_event_bytes);
+	put(o, "max_event_bytes", broker_event_max(broker, false));
 	return o;
 }
 
@@ -221,6 +221,7 @@ bool bus_broker(const struct bus *b, uint32_t i, struct broker_view *out)
 		.kind = b->brokers[i].kind,
 		.connected = b->brokers[i].up,
 		.caps = adapter_capabilities(b->brokers[i].adapter),
+		.max_event_bytes = broker_event_max(&b->brokers[i], false),
 	};
 	return true;
 }

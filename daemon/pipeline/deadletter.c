@@ -132,7 +132,7 @@ static struct event *build(const struct flight *fl, const char *topic, const str
 		.error = d->reason,
 		.position = position,
 		.failures = fl->failures,
-		.max_bytes = adapter_capabilities(to->adapter)->max_event_bytes,
+		.max_bytes = broker_event_max(to, true),
 		.truncate = d->truncate,
 		.now_ms = clock_unix_ms(),
 		.budget = b->o.budget,

@@ -81,6 +81,28 @@ def test_a_failed_event_comes_again_and_then_its_dead_letter(make_daemon, topic,
     assert c.next().event.payload == b"sentinel"
 
 
+@pytest.mark.parametrize("max_frame", ["4MiB", "64KiB"])
+def test_the_largest_event_fits_its_frames_and_its_dead_letter(make_daemon, group, max_frame):
+    d = make_daemon({"socket": {"max_frame": max_frame}})
+    c = d.client()
+    topic = "t" * 200
+    c.subscribe(topic, group, max_in_flight_bytes=32 << 20, positions=True)
+    c.subscribe("dlq." + group)
+    limit = min(c.welcome.brokers[0].max_event_bytes, c.credit.bytes)
+    e = event(topic, id="i" * 200, key="k" * 1024, published_at_ms=1700000000000)
+    e.payload = bytes(limit - e.ByteSize() - 5)
+    assert limit - 4 <= e.ByteSize() <= limit
+    c.raw = []
+    c.pub(e)
+    m = c.next()
+    assert m.event.payload == e.payload
+    c.nack(m, cls=REJECT, reason="\x01" * 1024)
+    letter = c.next().event
+    assert letter.payload == e.payload and letter.key == e.key
+    assert letter.metadata["dlq.error"].startswith("%01")
+    assert max(len(body) for body in c.raw) <= c.welcome.limits.max_frame_bytes
+
+
 def test_reject_goes_to_the_dead_letters_at_once(daemon, topic, group):
     c = daemon.client()
     c.subscribe(topic, group)

@@ -184,7 +184,7 @@ bool bus_broker(const struct bus *b, uint32_t i, struct broker_view *out)
 	static const struct capabilities caps = {.wildcards = true, .dedupe_window_ms = 1000};
 
 	(void)b;
-	*out = (struct broker_view){"default", "fake", true, &caps};
+	*out = (struct broker_view){"default", "fake", true, &caps, 4096};
 	return i == 0;
 }
 
