@@ -3,20 +3,22 @@
 
 int wire_varint_slow(struct wire *w, unsigned max_bytes, uint64_t *v)
 {
+	const uint8_t *p = w->p; /* a local: w need not be written for every byte */
 	uint64_t value = 0;
 
 	for (unsigned i = 0; i < max_bytes; i++) {
 		uint8_t b;
 
-		if (w->p == w->end) {
+		if (p == w->end) {
 			return wire_fail(w, "cut short");
 		}
-		b = *w->p++;
+		b = *p++;
 		if (i == 9 && b > 1) {
 			return wire_fail(w, "over 64 bits");
 		}
 		value |= (uint64_t)(b & 0x7f) << (7 * i);
 		if (b < 0x80) {
+			w->p = p;
 			*v = value;
 			return 0;
 		}

@@ -69,6 +69,9 @@ static inline int wire_bytes(struct wire *w, struct slice *out)
 
 	if (w->p < w->end && *w->p < 0x80) {
 		n = *w->p++;
+	} else if (w->end - w->p >= 2 && w->p[1] < 0x80) { /* most events and payloads */
+		n = (uint64_t)(w->p[0] & 0x7f) | (uint64_t)w->p[1] << 7;
+		w->p += 2;
 	} else if (wire_varint_slow(w, 5, &n) != 0) {
 		return EB_EPROTO;
 	}
