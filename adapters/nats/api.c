@@ -208,12 +208,12 @@ void api_on_reply(struct nats_adapter *a, struct slice token, struct slice data)
 /* Those that are open now; what the callbacks add stays. */
 static void fail_list(struct nats_adapter *a, struct list *calls, int rc)
 {
-	struct list now;
+	struct list now, *item;
 
 	list_init(&now);
 	list_splice_back(&now, calls);
-	while (!list_empty(&now)) {
-		tell_rc(a, container_of(list_first(&now), struct api_call, link), rc);
+	while ((item = list_pop_front(&now))) {
+		tell_rc(a, container_of(item, struct api_call, link), rc);
 	}
 }
 

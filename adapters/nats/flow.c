@@ -289,7 +289,7 @@ static uint32_t take_ready(struct nats_flow *nf, struct delivery *out)
 
 	while (n < DELIVER_AT_ONCE && !list_empty(&nf->ready)) {
 		struct held *h = container_of(list_first(&nf->ready), struct held, link);
-		const size_t size = h->lookup ? 0 : event_size(h->event);
+		size_t size;
 
 		if (h->lookup) {
 			if (!h->call && conn_up(nf->adapter)) {
@@ -297,6 +297,8 @@ static uint32_t take_ready(struct nats_flow *nf, struct delivery *out)
 			}
 			break;
 		}
+		assert(h->event);
+		size = event_size(h->event);
 		out[n++] = (struct delivery){.event = h->event,
 					     .handle = h,
 					     .failures = h->failures,

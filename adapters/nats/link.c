@@ -160,7 +160,7 @@ static void connect_now(struct link *l)
 		dial_explain(l->status, l->why, sizeof(l->why));
 	}
 	if (!l->nc) {
-		unref(l);
+		atomic_fetch_sub(&l->refs, 1); /* never the last: our thread has one */
 	}
 }
 

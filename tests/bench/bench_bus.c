@@ -235,6 +235,7 @@ static void run_clients(struct run *r, int n)
 		flush(c[i]);
 	}
 	report(r, start);
+	free((void *)c);
 }
 
 static void run_spread(struct run *r, int n, bool patterns)

@@ -112,6 +112,7 @@ static void run_core(char **argv)
 		bench_wait_tick(shared);
 	}
 	printf("%.0f\n", (double)count * 1e9 / (double)(shared->last_ns - start));
+	free(payload);
 	wait(NULL);
 }
 
@@ -217,6 +218,7 @@ static void run_jetstream(char **argv, bool both)
 		end = shared->last_ns;
 	}
 	printf("%.0f\n", (double)count * 1e9 / (double)(end - start));
+	free(payload);
 	wait(NULL);
 }
 
