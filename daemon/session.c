@@ -285,10 +285,13 @@ static bool session_input(struct session *s)
 	}
 	if (!framer_midway(&s->framer)) {
 		s->frame_since = 0;
-	} else if (s->frame_since == 0) {
+		return false;
+	}
+	if (s->frame_since == 0) {
 		s->frame_since = now;
 		session_watch(s);
 	}
+	sessions_shed(s->set);
 	return false;
 }
 

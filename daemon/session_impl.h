@@ -36,6 +36,8 @@
 /* A Deliver frame holds at most this much, or one event. */
 #define SESSION_DELIVER_BYTES ((size_t)64 * 1024)
 #define SESSION_DELIVER_MAX   256
+/* Unfinished frames that hold less than this are nobody's trouble. */
+#define SESSION_FRAME_SMALL ((size_t)128 * 1024)
 /* How long a session that has failed may take to read why. */
 #define SESSION_LINGER_MS 1000
 /* Output buffers that are kept for the next turn, by all sessions together. */
@@ -145,8 +147,6 @@ struct session {
 	uint64_t last_sequence;
 	struct list batches; /* not answered completely */
 	struct credit_use credit;
-	uint64_t told_bytes; /* credit as the client knows it */
-	uint32_t told_events;
 	struct pending_published published;
 
 	struct session_names **subscriptions; /* in use */
@@ -179,6 +179,8 @@ void session_spend(struct session *s, size_t bytes);
 
 /* Looks how much publish credit there is to give now. */
 void sessions_update_credit(struct sessions *set);
+/* Memory is nearly used up, much of it by unfinished frames: the largest goes, with its session. */
+void sessions_shed(struct sessions *set);
 /* A session is gone. */
 void sessions_maybe_stopped(struct sessions *set);
 

@@ -81,6 +81,35 @@ void sessions_update_credit(struct sessions *set)
 	}
 }
 
+/* Whoever sends long frames and does not finish them gives way before the others feel it. */
+void sessions_shed(struct sessions *set)
+{
+	const size_t limit = set->budget->limit;
+	struct session *largest = NULL;
+	struct list *it;
+	size_t most = SESSION_FRAME_SMALL, sum = 0;
+
+	if (set->budget->used <= limit - limit / 8) {
+		return;
+	}
+	for (it = set->all.next; it != &set->all; it = it->next) {
+		struct session *s = container_of(it, struct session, link);
+
+		if (s->state < SESSION_ENDING) {
+			sum += framer_held(&s->framer);
+		}
+		if (s->state < SESSION_ENDING && framer_held(&s->framer) > most) {
+			most = framer_held(&s->framer);
+			largest = s;
+		}
+	}
+	if (largest && sum > limit / 8) {
+		session_fail(largest, OUTCOME_NOT_STORED, REASON_OVERLOADED,
+			     "frame: unfinished while the daemon is short of memory "
+			     "(limits.memory); send it again later, in smaller frames");
+	}
+}
+
 static void after_poll(uv_check_t *check)
 {
 	struct sessions *set = check->data;

@@ -20,6 +20,11 @@ void framer_finish(struct framer *f)
 	f->head = f->fill = 0;
 }
 
+size_t framer_held(const struct framer *f)
+{
+	return f->buf ? f->buf->size : 0;
+}
+
 static size_t unread(const struct framer *f)
 {
 	return f->buf ? f->fill - f->head : 0;

@@ -27,6 +27,8 @@ struct framer {
 
 void framer_init(struct framer *f, size_t max_frame, struct budget *budget);
 void framer_finish(struct framer *f);
+/* Bytes of memory it holds. */
+size_t framer_held(const struct framer *f);
 
 /*
  * Room for the next read: at least 1 byte, normally 64 KiB. Memory for a large frame grows with

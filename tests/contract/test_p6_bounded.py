@@ -113,6 +113,48 @@ def test_a_client_that_neither_reads_replies_is_cut(make_daemon, topic):
     d.client("other").ping()
 
 
+def test_many_wide_ranges_cost_what_is_outstanding_once(daemon, topic, group):
+    n = 4000
+    c = daemon.client()
+    c.subscribe(topic, group, max_in_flight_events=n)
+    c.pub(*[event(topic, "x") for _ in range(n)], batch=512)
+    held = [c.next() for _ in range(n)]
+    c.ack(*held[::2])  # every other one is stale from now on
+    c.ping()
+    rss, ticks = daemon.rss_kib(), daemon.cpu_ticks()
+    everything = pb.Range(first=1, last=2**64 - 1)
+    c.send(extend=pb.Extend(tags=[everything] * 4096, settled=True, request=77))
+    s = c.take("settled", match=lambda m: m.request == 77)[1]
+    assert [r.first for r in s.settled] == [m.tag for m in held[1::2]]
+    assert len(s.stale) == n // 2 + 1
+    assert daemon.grew_kib(rss) < 8 * 1024
+    assert daemon.cpu_ticks() - ticks < 100
+    # Overlapping ranges settle each tag once, and none of them twice.
+    c.send(ack=pb.Ack(tags=[everything] * 100, settled=True, request=78))
+    s = c.take("settled", match=lambda m: m.request == 78)[1]
+    assert [r.first for r in s.settled] == [m.tag for m in held[1::2]]
+
+
+def test_unfinished_frames_are_bounded_by_the_memory(make_daemon, topic):
+    d = make_daemon({"limits": {"memory": "64MiB"}})
+    witness = d.client("witness")
+    witness.ping()
+    rss = d.rss_kib()
+    part = (4 << 20).to_bytes(4, "big") + bytes(4 << 20)[:-100]
+    hostile = [d.client(f"hostile {i}") for i in range(40)]
+    for c in hostile:
+        try:
+            c.send_raw(part)
+        except Closed:
+            pass
+    witness.ping()
+    assert d.grew_kib(rss) < 72 * 1024
+    assert witness.status()["memory"]["used"] < 64 << 20
+    witness.pub(event(topic, bytes(100000)))  # nobody else feels it
+    refused = [c.error() for c in hostile if c.poll() and (c.frames or c.closed)]
+    assert refused and all(e.reason == pb.REASON_OVERLOADED and e.closing for e in refused)
+
+
 def test_hello_must_come_in_time(make_daemon):
     d = make_daemon({"limits": {"hello_timeout": "200ms"}})
     c = d.client(hello=False)
