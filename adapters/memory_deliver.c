@@ -47,8 +47,10 @@ void memory_hold_free(struct memory_hold *h)
 	struct memory_flow *m = h->flow;
 	struct memory_bus *b = m->bus;
 
-	if (h->state == HOLD_PARKED) {
-		wheel_remove(&b->wheel, &h->park);
+	if (h->record) {
+		wheel_remove(&b->wheel, &h->record->park);
+		free(h->record);
+		b->n_records--;
 	}
 	m->bytes -= h->entry->bytes;
 	memory_entry_unhold(&b->log, h->entry);
@@ -138,7 +140,8 @@ static uint32_t collect(struct memory_flow *m, struct delivery *out)
 		__builtin_prefetch(e->event->raw.p);
 		out[n++] = (struct delivery){.event = event_ref(e->event),
 					     .handle = h,
-					     .failures = h->failures,
+					     .failures = h->record ? h->record->failures
+								   : (struct failures){0},
 					     .position = {.a = e->log.seq},
 					     .epoch = epoch};
 	}
@@ -220,7 +223,18 @@ static void give_back(struct memory_hold *h)
 	memory_flow_schedule(m);
 }
 
-static void park(struct memory_hold *h, int64_t delay_ms)
+static struct memory_record *record(struct memory_hold *h, const struct failures *failures)
+{
+	if (!h->record) {
+		h->record = xcalloc(1, sizeof(*h->record));
+		h->record->hold = h;
+		h->flow->bus->n_records++;
+	}
+	h->record->failures = *failures;
+	return h->record;
+}
+
+static void park(struct memory_hold *h, struct wheel_entry *timer, int64_t delay_ms)
 {
 	struct memory_bus *b = h->flow->bus;
 
@@ -232,8 +246,7 @@ static void park(struct memory_hold *h, int64_t delay_ms)
 	const int64_t due = (int64_t)uv_now(b->base.env.loop) + delay;
 	h->state = HOLD_PARKED;
 	h->flow->parked++;
-	wheel_entry_init(&h->park);
-	wheel_add(&b->wheel, &h->park, due);
+	wheel_add(&b->wheel, timer, due);
 	memory_timer(b, due);
 }
 
@@ -243,10 +256,10 @@ void memory_parked_return(struct memory_bus *b)
 
 	for (uint32_t n = 0; n < MEMORY_SLICE && (item = list_pop_front(&b->expired)); n++) {
 		struct wheel_entry *w = container_of(item, struct wheel_entry, link);
-		struct memory_hold *h = container_of(w, struct memory_hold, park);
+		struct memory_record *r = container_of(w, struct memory_record, park);
 
-		h->flow->parked--;
-		give_back(h);
+		r->hold->flow->parked--;
+		give_back(r->hold);
 	}
 }
 
@@ -263,11 +276,10 @@ static void settle_one(struct memory_bus *b, struct flow *f, const struct settle
 		give_back(h);
 		return;
 	case SETTLE_RETRY:
-		h->failures = s->failures;
+		record(h, &s->failures);
 		break;
 	case SETTLE_PARK:
-		h->failures = s->failures;
-		park(h, s->delay_ms);
+		park(h, &record(h, &s->failures)->park, s->delay_ms);
 		break;
 	}
 	if (s->ctx) {

@@ -7,6 +7,17 @@
 #include "adapters/memory_impl.h"
 #include "base/mem.h"
 
+void *memory_lines_alloc(size_t n)
+{
+	void *p = aligned_alloc(64, (n + 63) & ~(size_t)63);
+
+	if (!p) {
+		log_error("memory", "out of memory bytes=%zu", n);
+		abort();
+	}
+	return memset(p, 0, n);
+}
+
 /* ---- slabs ----------------------------------------------------------------- */
 
 void memory_pool_init(struct memory_pool *p)
@@ -45,9 +56,8 @@ static uint32_t unused_slab(struct memory_pool *p)
 static void slab_create(struct memory_pool *p)
 {
 	const uint32_t at = unused_slab(p);
-	struct memory_slab *s = xmalloc(sizeof(*s));
+	struct memory_slab *s = memory_lines_alloc(sizeof(*s));
 
-	s->live = 0;
 	for (uint32_t i = 0; i < MEMORY_SLAB; i++) {
 		s->entries[i].id = at * MEMORY_SLAB + i;
 		list_push_back(&p->free, &s->entries[i].log.link);
@@ -110,8 +120,8 @@ static void idle_compact(struct memory_log *l)
 		struct memory_entry *e = memory_ring_at(&l->idle, i);
 
 		if (e) {
-			memory_ring_push(&kept, e);
 			e->idle_at = l->idle_base + kept.count;
+			memory_ring_push(&kept, e);
 		}
 	}
 	memory_ring_finish(&l->idle);
@@ -120,11 +130,12 @@ static void idle_compact(struct memory_log *l)
 
 void memory_entry_needed(struct memory_log *l, struct memory_entry *e)
 {
-	if (e->idle_at == 0) {
+	if (!e->idle) {
 		return;
 	}
-	memory_ring_set(&l->idle, e->idle_at - 1 - l->idle_base, NULL);
-	e->idle_at = 0;
+	memory_ring_set(&l->idle, e->idle_at - l->idle_base, NULL);
+	e->idle = 0;
+	e->queued = e->held = 0;
 	e->chunk->idle--;
 	l->n_idle--;
 	if (l->idle.count > 64 && l->n_idle < l->idle.count / 2) {
@@ -137,22 +148,23 @@ void memory_entry_unneeded(struct memory_log *l, struct memory_entry *e)
 	if (e->queued > 0 || e->held > 0) {
 		return;
 	}
-	memory_ring_push(&l->idle, e);
+	e->idle = 1;
 	e->idle_at = l->idle_base + l->idle.count;
+	memory_ring_push(&l->idle, e);
 	e->chunk->idle++;
 	l->n_idle++;
 }
 
 void memory_entry_unqueue(struct memory_log *l, struct memory_entry *e)
 {
-	assert(e->queued > 0);
+	assert(!e->idle && e->queued > 0);
 	e->queued--;
 	memory_entry_unneeded(l, e);
 }
 
 void memory_entry_unhold(struct memory_log *l, struct memory_entry *e)
 {
-	assert(e->held > 0);
+	assert(!e->idle && e->held > 0);
 	e->held--;
 	memory_entry_unneeded(l, e);
 }
@@ -176,12 +188,7 @@ void memory_entry_prefetch_idle(const struct memory_log *l, uint32_t n)
 	const size_t count = l->idle.count < n ? l->idle.count : n;
 
 	for (size_t i = 0; i < count; i++) {
-		const char *e = memory_ring_at(&l->idle, i);
-
-		if (e) {
-			__builtin_prefetch(e);
-			__builtin_prefetch(e + 64);
-		}
+		__builtin_prefetch(memory_ring_at(&l->idle, i), 1);
 	}
 	for (size_t i = 0; i < count; i++) {
 		const struct memory_entry *e = memory_ring_at(&l->idle, i);

@@ -45,23 +45,29 @@ struct memory_link {
 	uint64_t seq;
 };
 
+/* One cache line. */
 struct memory_entry {
 	struct memory_link log; /* first, by sequence */
 	struct event *event;	/* in chunk->block */
 	struct memory_chunk *chunk;
-	uint64_t idle_at; /* while nobody needs it: place in log.idle, from 1 */
-	uint32_t id;	  /* of this piece of memory, see memory_entry_at */
-	uint32_t hash;	  /* of topic and id */
-	uint32_t bytes;	  /* what it counts against the history */
-	uint32_t queued;  /* rings that it is in */
-	uint32_t held;	  /* holds on it */
-	uint32_t slot;	  /* in the dedupe index, from 1; 0: not there */
+	uint32_t id;	     /* of this piece of memory, see memory_entry_at */
+	uint32_t hash;	     /* of topic and id */
+	uint32_t slot;	     /* in the dedupe index, from 1; 0: not there */
+	uint32_t bytes : 31; /* what it counts against the history */
+	uint32_t idle : 1;   /* nobody needs it */
+	union {
+		struct {
+			uint32_t queued; /* rings that it is in */
+			uint32_t held;	 /* holds on it */
+		};
+		uint64_t idle_at; /* its place in log.idle */
+	};
 };
 
 /* Entries come in slabs, so that four bytes name one. */
 struct memory_slab {
 	uint32_t live;
-	struct memory_entry entries[MEMORY_SLAB];
+	_Alignas(64) struct memory_entry entries[MEMORY_SLAB];
 };
 
 struct memory_pool {
@@ -108,6 +114,8 @@ void memory_entry_needed(struct memory_log *l, struct memory_entry *e);
 struct memory_entry *memory_entry_oldest_idle(struct memory_log *l);
 /* The next n idle ones are wanted soon. */
 void memory_entry_prefetch_idle(const struct memory_log *l, uint32_t n);
+/* Zeroed, and within as few cache lines as can be; aborts when there is no memory. */
+void *memory_lines_alloc(size_t n);
 void memory_pool_init(struct memory_pool *p);
 void memory_pool_finish(struct memory_pool *p);
 
@@ -183,9 +191,15 @@ struct memory_hold {
 	struct list link; /* of the flow */
 	struct memory_flow *flow;
 	struct memory_entry *entry;
-	struct wheel_entry park;
-	struct failures failures;
+	struct memory_record *record; /* NULL: it never failed */
 	enum memory_hold_state state;
+};
+
+/* What a hold needs once it failed. */
+struct memory_record {
+	struct memory_hold *hold;
+	struct failures failures;
+	struct wheel_entry park;
 };
 
 struct memory_flow {
@@ -283,7 +297,7 @@ struct memory_bus {
 	struct memory_notice *notices;
 	size_t n_notices, notices_cap;
 	struct list flows, ready, memberless, replaying, dying;
-	size_t n_flows, n_holds;
+	size_t n_flows, n_holds, n_records;
 	struct table names, tombs;
 	struct list tombs_by_age;
 	struct wheel wheel;

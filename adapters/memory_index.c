@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "adapters/memory_impl.h"
-#include "base/log.h"
 
 #define FIRST_BUCKETS  32
 #define LANES	       16 /* 15 tags and the count of those that passed on */
@@ -148,25 +147,13 @@ static void put(struct memory_index *x, struct memory_entry *e)
 	e->slot = (uint32_t)(at * LANES + i + 1);
 }
 
-/* Zeroed, each bucket within one cache line. */
-static void *lines_alloc(size_t n)
-{
-	void *p = aligned_alloc(64, n);
-
-	if (!p) {
-		log_error("memory", "out of memory bytes=%zu", n);
-		abort();
-	}
-	return memset(p, 0, n);
-}
-
 static void resize(struct memory_log *l, size_t n)
 {
 	const struct memory_index old = l->index;
 
 	l->index = (struct memory_index){
-		.buckets = lines_alloc(n * sizeof(struct memory_bucket)),
-		.ids = lines_alloc(n * LANES * sizeof(uint32_t)),
+		.buckets = memory_lines_alloc(n * sizeof(struct memory_bucket)),
+		.ids = memory_lines_alloc(n * LANES * sizeof(uint32_t)),
 		.n_buckets = n,
 		.count = old.count,
 	};

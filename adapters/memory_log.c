@@ -133,7 +133,7 @@ void memory_entry_evict(struct memory_bus *b, struct memory_entry *e)
 	struct memory_chunk *c = e->chunk;
 	struct list *at = e->log.link.next;
 
-	assert(e->queued == 0 && e->held == 0);
+	assert(e->idle);
 	memory_entry_needed(l, e);
 	list_remove(&e->log.link);
 	if (e->slot) {
@@ -181,7 +181,7 @@ struct memory_entry *memory_log_oldest_queued(struct memory_bus *b)
 		if (!e->chunk) { /* being stored just now */
 			break;
 		}
-		found = e->queued > 0 ? e : NULL;
+		found = !e->idle && e->queued > 0 ? e : NULL;
 	}
 	/* What was passed is held or gone and will not be queued again, but for a replay. */
 	at = found ? &found->log.link : at;

@@ -47,7 +47,7 @@ static bool drop_oldest(struct memory_bus *b)
 	for (struct list *it = b->replaying.next; it != &b->replaying; it = it->next) {
 		memory_flow_drop(container_of(it, struct memory_flow, replaying), e);
 	}
-	assert(e->queued == 0);
+	assert(e->idle || e->queued == 0);
 	return true;
 }
 
@@ -143,7 +143,7 @@ static void store_entry(struct memory_bus *b, struct chunk_work *w, uint32_t k, 
 	e->log.seq = l->next_seq++;
 	e->event = item->event;
 	e->hash = w->hash[k];
-	e->bytes = (uint32_t)bytes;
+	e->bytes = (uint32_t)bytes & INT32_MAX;
 	list_push_back(&l->entries, &e->log.link);
 	l->bytes += bytes;
 	if (b->opt->dedupe_window_ms > 0 && item->event->id.n > 0) {
@@ -169,7 +169,7 @@ static void take_item(struct memory_bus *b, struct chunk_work *w, uint32_t k)
 			return;
 		}
 	}
-	if (bytes > b->log.limit) {
+	if (bytes > b->log.limit || bytes > INT32_MAX) {
 		answer_set(&item->answer, OUTCOME_PERMANENT, REASON_TOO_LARGE,
 			   "%zu bytes do not fit the history of the memory bus (%zu)",
 			   event_size(e), b->log.limit);
