@@ -37,8 +37,24 @@ static int64_t number(json_t *object, const char *key)
 	return (int64_t)json_integer_value(json_object_get(object, key));
 }
 
-static void take_subjects(struct stream_view *v, json_t *config)
+static bool covered(const struct nats_adapter *a, struct slice pattern)
 {
+	char subject[NATS_SUBJECT_MAX];
+	const int n = snprintf(subject, sizeof(subject), "%s.%.*s", a->options->stream,
+			       SLICE_ARG(pattern));
+
+	for (size_t i = 0; i < a->stream.n_subjects; i++) {
+		if (nats_subject_covers(slice_str(a->stream.subjects[i]),
+					slice_of(subject, (size_t)n))) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void take_subjects(struct nats_adapter *a, json_t *config)
+{
+	struct stream_view *v = &a->stream;
 	json_t *subjects = json_object_get(config, "subjects"), *s;
 	size_t i;
 
@@ -50,6 +66,7 @@ static void take_subjects(struct stream_view *v, json_t *config)
 			v->subjects[v->n_subjects++] = xstrdup(json_string_value(s));
 		}
 	}
+	v->whole = covered(a, slice_str(">"));
 }
 
 static void take_capabilities(struct nats_adapter *a, json_t *config)
@@ -139,7 +156,7 @@ static const char *take_view(struct nats_adapter *a, json_t *info)
 	if (!config || !state || !created) {
 		return "the server's answer is not understood";
 	}
-	take_subjects(v, config);
+	take_subjects(a, config);
 	v->first_seq = (uint64_t)number(state, "first_seq");
 	v->last_seq = (uint64_t)number(state, "last_seq");
 	v->max_msg_size = number(config, "max_msg_size");
@@ -281,24 +298,9 @@ void admin_finish(struct nats_adapter *a)
 
 /* ---- what the stream can carry ---------------------------------------------------- */
 
-static bool covered(const struct nats_adapter *a, struct slice pattern)
-{
-	char subject[NATS_SUBJECT_MAX];
-	const int n = snprintf(subject, sizeof(subject), "%s.%.*s", a->options->stream,
-			       SLICE_ARG(pattern));
-
-	for (size_t i = 0; i < a->stream.n_subjects; i++) {
-		if (nats_subject_covers(slice_str(a->stream.subjects[i]),
-					slice_of(subject, (size_t)n))) {
-			return true;
-		}
-	}
-	return false;
-}
-
 bool admin_topic_ok(struct nats_adapter *a, struct slice topic, struct answer *why)
 {
-	if (!a->stream.known || covered(a, topic)) {
+	if (!a->stream.known || a->stream.whole || covered(a, topic)) {
 		return true;
 	}
 	answer_set(why, OUTCOME_PERMANENT, REASON_UNROUTABLE,

@@ -219,7 +219,7 @@ void conn_on_message(struct nats_adapter *a, enum link_inbox inbox, natsMsg *msg
 	} else {
 		flows_on_event(a, msg); /* the subject of an event is its own */
 	}
-	natsMsg_Destroy(msg);
+	nats_discard(a, msg);
 }
 
 void conn_on_messages_end(struct nats_adapter *a)

@@ -90,11 +90,12 @@ struct nats_flow {
 
 	/* delivery */
 	struct credit credit;
+	bool fresh_credit; /* nothing came since it was given */
+	bool stalled;	   /* the next event does not fit what is left of it */
 	struct {
 		bool open;
 		uint64_t id;
 		uint32_t left; /* events it may still bring */
-		bool brought;  /* it brought one */
 		bool single;   /* asked for one event of any size */
 		uint32_t ticks, silent_ticks;
 		uint32_t wait_ticks; /* before the next one */

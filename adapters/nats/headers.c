@@ -155,13 +155,15 @@ static bool event_fits(const struct nats_adapter *a, const struct event *e, stru
 natsMsg *headers_message(struct nats_adapter *a, const struct event *e, const char *reply,
 			 struct answer *why)
 {
-	char subject[NATS_SUBJECT_MAX];
+	char subject[NATS_SUBJECT_MAX], *p;
 	struct line_writer w = {0};
 
 	if (!event_fits(a, e, why)) {
 		return NULL;
 	}
-	snprintf(subject, sizeof(subject), "%s.%.*s", a->options->stream, SLICE_ARG(e->topic));
+	p = stpcpy(stpcpy(subject, a->options->stream), ".");
+	memcpy(p, e->topic.p, e->topic.n);
+	p[e->topic.n] = '\0';
 	w.status = natsMsg_Create(&w.msg, subject, reply, (const char *)e->payload.p,
 				  (int)e->payload.n);
 	if (w.status == NATS_OK) {

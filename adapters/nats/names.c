@@ -67,6 +67,21 @@ size_t nats_message_id(struct slice topic, struct slice id, char *out)
 	return topic.n + 1 + id.n;
 }
 
+size_t nats_put_number(char *out, uint64_t v)
+{
+	char digits[20];
+	size_t n = 0;
+
+	do {
+		digits[n++] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v);
+	for (size_t i = 0; i < n; i++) {
+		out[i] = digits[n - 1 - i];
+	}
+	return n;
+}
+
 /* ---- subjects -------------------------------------------------------------- */
 
 /* Cuts the next token off s. False when nothing is left. */

@@ -60,6 +60,9 @@ struct nats_pub_ack {
 /* 0, or EB_EPROTO when it is neither a confirmation nor an error. */
 int nats_pub_ack_parse(struct slice json, struct nats_pub_ack *out);
 
+/* Decimal digits of v into out, not terminated; returns how many, at most 20. */
+size_t nats_put_number(char *out, uint64_t v);
+
 /* "<topic>:<id>" into out, at least topic.n + id.n + 2 bytes; returns its length. */
 size_t nats_message_id(struct slice topic, struct slice id, char *out);
 

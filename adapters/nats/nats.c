@@ -27,6 +27,24 @@
 
 /* ---- turns -------------------------------------------------------------------------- */
 
+void nats_discard_all(struct nats_adapter *a)
+{
+	for (unsigned i = 0; i < a->n_spent; i++) {
+		natsMsg_Destroy(a->spent[i]);
+	}
+	a->n_spent = 0;
+	a->spent_bytes = 0;
+}
+
+void nats_discard(struct nats_adapter *a, natsMsg *msg)
+{
+	a->spent[a->n_spent++] = msg;
+	a->spent_bytes += (size_t)natsMsg_GetDataLength(msg);
+	if (a->n_spent == NATS_SPENT || a->spent_bytes > NATS_IO_BUFFER) {
+		nats_discard_all(a);
+	}
+}
+
 static void maybe_finish(struct nats_adapter *a);
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -40,6 +58,7 @@ static void on_prepare(uv_prepare_t *prepare)
 	if (a->link && (a->state == CONN_SETUP || a->state == CONN_UP)) {
 		link_flush(a->link);
 	}
+	nats_discard_all(a);
 	if (a->base.stopping) {
 		maybe_finish(a);
 	}
@@ -197,6 +216,8 @@ static void op_credit(struct adapter *base, struct flow *f, struct credit now)
 
 	(void)base;
 	nf->credit = now;
+	nf->fresh_credit = true;
+	nf->stalled = false;
 	flow_mark(nf);
 }
 
@@ -251,6 +272,7 @@ static void op_destroy(struct adapter *base)
 {
 	struct nats_adapter *a = nats_of(base);
 
+	nats_discard_all(a);
 	pub_finish(a);
 	api_finish(&a->api);
 	acks_finish(a);

@@ -104,11 +104,14 @@ enum conn_state {
 	CONN_CLOSING, /* a thread closes what we gave up */
 };
 
+#define NATS_SPENT 256
+
 /* What we know of the stream. */
 struct stream_view {
 	bool known;
 	char **subjects;
 	size_t n_subjects;
+	bool whole; /* <stream>.> is covered: every topic can be carried */
 	uint64_t first_seq, last_seq;
 	char created[40]; /* another one: another stream of the same name */
 	int64_t max_msg_size;
@@ -132,6 +135,10 @@ struct nats_adapter {
 	char why[200];	   /* the last reason for not being up */
 	char **discovered; /* servers that the cluster told us of */
 	int n_discovered;
+
+	natsMsg *spent[NATS_SPENT]; /* see nats_discard */
+	unsigned n_spent;
+	size_t spent_bytes;
 
 	char api_prefix[80]; /* "$JS.API" */
 	size_t max_payload;  /* the server's, headers included; 0 while never connected */
@@ -302,6 +309,12 @@ void pub_abort(struct nats_adapter *a, bool all);
 
 /* ---- nats.c --------------------------------------------------------------------- */
 
+/*
+ * Destroys a message, not at once: the library hands each to a thread of its own and wakes it when
+ * it sleeps, which costs more than all the rest when they come one by one.
+ */
+void nats_discard(struct nats_adapter *a, natsMsg *msg);
+void nats_discard_all(struct nats_adapter *a);
 /* Goes on with a stop that waited for the connection. */
 void nats_maybe_stopped(struct nats_adapter *a);
 

@@ -12,7 +12,6 @@
  * listens on the subject: the stream is looked at, then unroutable or sent again. No answer until
  * the batch's deadline: unknown if it was ever sent and not refused, else not stored.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,20 +133,21 @@ static void fail_slot(struct nats_adapter *a, struct pub_slot *s, const struct a
 static int send_event(struct nats_adapter *a, const struct event *e, uint64_t seq,
 		      struct answer *why)
 {
-	char reply[96];
+	char reply[96], *p;
 	natsMsg *msg;
 	natsStatus s;
 
 	if (!admin_topic_ok(a, e->topic, why)) {
 		return EB_EINVAL;
 	}
-	snprintf(reply, sizeof(reply), "%sp.%" PRIu64, link_inbox(a->link), seq);
+	p = stpcpy(stpcpy(reply, link_inbox(a->link)), "p.");
+	p[nats_put_number(p, seq)] = '\0';
 	msg = headers_message(a, e, reply, why);
 	if (!msg) {
 		return EB_EINVAL;
 	}
 	s = natsConnection_PublishMsg(link_nc(a->link), msg);
-	natsMsg_Destroy(msg);
+	nats_discard(a, msg);
 	if (s == NATS_MAX_PAYLOAD) {
 		answer_set(why, OUTCOME_PERMANENT, REASON_TOO_LARGE,
 			   "larger than the server takes (%zu bytes)", a->max_payload);

@@ -47,8 +47,8 @@ static size_t write_request(const struct nats_flow *nf, char *out, size_t size)
 
 static bool may_pull(struct nats_flow *nf)
 {
-	if (nf->pull.open || nf->credit.events == 0 || nf->n_ready > 0 || !conn_up(nf->adapter) ||
-	    nf->pull.wait_ticks > 0) {
+	if (nf->pull.open || nf->stalled || nf->credit.events == 0 || nf->credit.bytes == 0 ||
+	    nf->n_ready > 0 || !conn_up(nf->adapter) || nf->pull.wait_ticks > 0) {
 		return false;
 	}
 	return !nf->ordered || owner_valid(nf);
@@ -68,7 +68,7 @@ void pull_turn(struct nats_flow *nf)
 		flow_begin(nf);
 		return;
 	}
-	nf->pull.single = nf->pull_single || nf->credit.bytes == 0;
+	nf->pull.single = nf->pull_single;
 	nf->pull.left = nf->pull.single ? 1 : nf->credit.events;
 	nf->pull_single = false;
 	n = write_request(nf, body, sizeof(body));
@@ -80,7 +80,6 @@ void pull_turn(struct nats_flow *nf)
 		return; /* the connection is on its way down */
 	}
 	nf->pull.open = true;
-	nf->pull.brought = false;
 	nf->pull.ticks = nf->pull.silent_ticks = 0;
 }
 
@@ -113,7 +112,10 @@ static const char *header(natsMsg *msg, const char *key)
 static void on_conflict(struct nats_flow *nf, const char *text)
 {
 	if (strcasestr(text, "exceeds maxbytes")) {
-		nf->pull_single = !nf->pull.brought;
+		/* The first event after a credit always fits; any other waits for the next credit.
+		 */
+		nf->pull_single = nf->fresh_credit;
+		nf->stalled = !nf->fresh_credit;
 	} else if (strcasestr(text, "deleted") || strcasestr(text, "push based")) {
 		flow_again(nf, "the consumer was deleted");
 	} else {
@@ -225,7 +227,7 @@ static void take(struct nats_flow *nf, natsMsg *msg, const struct nats_ack_subje
 	struct held *h = held_find(nf, ack->stream_seq);
 
 	nf->pull.silent_ticks = 0;
-	nf->pull.brought = true;
+	nf->fresh_credit = false;
 	if (nf->pull.open && --nf->pull.left == 0) {
 		nf->pull.open = false;
 	}

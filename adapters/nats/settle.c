@@ -151,18 +151,10 @@ void ack_directly(struct nats_adapter *a, const char *reply, const char *what)
 	}
 }
 
-static size_t put_number(char *out, uint64_t v)
+static size_t put_token(char *out, uint64_t v)
 {
-	char digits[20];
-	size_t n = 0;
+	const size_t n = nats_put_number(out, v);
 
-	do {
-		digits[n++] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	for (size_t i = 0; i < n; i++) {
-		out[i] = digits[n - 1 - i];
-	}
 	out[n] = '.';
 	return n + 1;
 }
@@ -181,10 +173,10 @@ static bool say(struct nats_adapter *a, const struct held *h, const char *what)
 		return false;
 	}
 	memcpy(subject, h->prefix->text, n);
-	n += put_number(subject + n, h->delivered);
-	n += put_number(subject + n, h->seq);
-	n += put_number(subject + n, h->consumer_seq);
-	n += put_number(subject + n, (uint64_t)h->stored_ns);
+	n += put_token(subject + n, h->delivered);
+	n += put_token(subject + n, h->seq);
+	n += put_token(subject + n, h->consumer_seq);
+	n += put_token(subject + n, (uint64_t)h->stored_ns);
 	subject[n++] = '0';
 	subject[n] = '\0';
 	return natsConnection_Publish(nc, subject, what, (int)strlen(what)) == NATS_OK;
