@@ -34,6 +34,8 @@ def lines(text):
 class Sub:
     """A subscriber in the background, subscribed when the constructor returns."""
 
+    started = []
+
     def __init__(self, daemon, *args):
         ready, told = os.pipe()
         self.process = subprocess.Popen(
@@ -43,6 +45,7 @@ class Sub:
             text=True,
             pass_fds=[told],
         )
+        Sub.started.append(self.process)
         os.close(told)
         with os.fdopen(ready) as f:
             assert f.readline() == "subscribed\n", self.process.communicate()
@@ -54,6 +57,17 @@ class Sub:
         out, err = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == status, err
         return lines(out), err
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running():
+    """A test that fails midway leaves no subscriber that waits for its daemon for ever."""
+    yield
+    for p in Sub.started:
+        if p.poll() is None:
+            p.kill()
+            p.communicate()
+    Sub.started.clear()
 
 
 def totals(daemon):
