@@ -14,8 +14,13 @@
 
 /* Below this the level does not sink, so that a crowd of sessions can still move. */
 #define CREDIT_MIN_BYTES ((uint64_t)4096)
+/* Memory that an event of small size takes for each of its bytes: its structs, its answer, and the
+ * read buffer that it lies in. */
+#define CREDIT_OVERHEAD 2
 /* A client that passes the highest credit in this many frames in a row is cut. */
 #define CREDIT_MAX_STRIKES 16
+/* How long a client may take to notice that its credit shrank. */
+#define CREDIT_GRACE_MS 1000
 
 struct credit_pool {
 	uint32_t max_events; /* of one session, from the file */
@@ -28,15 +33,27 @@ struct credit_use {
 	uint32_t events; /* accepted and not answered */
 	uint64_t bytes;
 	uint32_t strikes; /* frames in a row that passed even the highest credit */
+	/* What the client was told, and what it knew before a credit that shrank: that holds until
+	 * grace_until_ms, for it may have sent on the old one before it read the new one. */
+	uint32_t told_events, grace_events;
+	uint64_t told_bytes, grace_bytes;
+	uint64_t grace_until_ms;
 };
 
 void credit_pool_init(struct credit_pool *p, uint32_t max_events, uint64_t max_bytes);
+/* New limits from the file. */
+void credit_pool_limit(struct credit_pool *p, uint32_t max_events, uint64_t max_bytes);
 /* sessions: how many share it. room: bytes that could be accepted now. True when the level changed.
  * It sinks at once and rises in steps of two, so that clients are not told about every byte. */
 bool credit_pool_update(struct credit_pool *p, uint32_t sessions, size_t room);
 
+/* Whether the client knows another credit than the one in force. */
+bool credit_untold(const struct credit_pool *p, const struct credit_use *u);
+/* It is told now (told_events, told_bytes); now_ms: any steady clock. */
+void credit_tell(const struct credit_pool *p, struct credit_use *u, uint64_t now_ms);
+
 /* Accepts one event, or says no. One event always fits when nothing is outstanding. */
-bool credit_take(struct credit_pool *p, struct credit_use *u, size_t bytes);
+bool credit_take(struct credit_pool *p, struct credit_use *u, size_t bytes, uint64_t now_ms);
 /* events were answered. */
 void credit_give(struct credit_pool *p, struct credit_use *u, uint32_t events, size_t bytes);
 /* Whether what was refused now lies beyond the highest credit that was ever granted. */

@@ -81,8 +81,9 @@ static void send_welcome(struct session *s)
 	char id[128];
 
 	fill_limits(s, &limits);
-	credit.events = s->told_events = s->set->credit.max_events;
-	credit.bytes = s->told_bytes = s->set->credit.level;
+	credit_tell(&s->set->credit, &s->credit, uv_now(s->set->loop));
+	credit.events = s->credit.told_events;
+	credit.bytes = s->credit.told_bytes;
 	while (w.n_brokers < MAX_BROKERS && bus_broker(s->set->bus, (uint32_t)w.n_brokers, &view)) {
 		fill_broker(&view, &brokers[w.n_brokers]);
 		list[w.n_brokers] = &brokers[w.n_brokers].msg;

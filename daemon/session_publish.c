@@ -68,9 +68,10 @@ struct intake {
 	struct session *s;
 	struct publish_frame frame;
 	struct batch *batch;
-	int64_t now_ms;
-	size_t room;  /* bytes that the bus could accept in all */
-	bool overran; /* an event lay beyond the highest credit */
+	int64_t now_ms;	  /* unix */
+	uint64_t loop_ms; /* of the loop */
+	size_t room;	  /* bytes that the bus could accept in all */
+	bool overran;	  /* an event lay beyond the highest credit */
 	bool draining;
 	/* The last topic that passed, so that a run of one topic is looked up once. */
 	struct slice topic;
@@ -194,11 +195,11 @@ static bool credit_ok(struct intake *in, size_t bytes, struct answer *why)
 			   "the daemon is short of memory; send again later");
 		return false;
 	}
-	if (!credit_take(pool, &s->credit, bytes)) {
+	if (!credit_take(pool, &s->credit, bytes, in->loop_ms)) {
 		in->overran |= credit_overran(pool, &s->credit, bytes);
 		answer_set(why, OUTCOME_NOT_STORED, REASON_OVERLOADED,
 			   "beyond the publish credit of %u events, %" PRIu64 " bytes",
-			   pool->max_events, pool->level);
+			   s->credit.told_events, s->credit.told_bytes);
 		return false;
 	}
 	in->room -= bytes;
@@ -350,6 +351,7 @@ void session_publish(struct session *s, struct slice body, struct shared_bytes *
 		return;
 	}
 	in.now_ms = clock_unix_ms();
+	in.loop_ms = uv_now(s->set->loop);
 	in.room = bus_publish_room(s->set->bus);
 	in.draining = s->set->draining && client_outstanding(s->client) == 0;
 	in.batch = batch_create(&in);
@@ -369,12 +371,6 @@ void session_publish(struct session *s, struct slice body, struct shared_bytes *
 }
 
 /* ---- Published ------------------------------------------------------------- */
-
-static bool credit_changed(const struct session *s)
-{
-	return s->state == SESSION_OPEN && (s->told_bytes != s->set->credit.level ||
-					    s->told_events != s->set->credit.max_events);
-}
 
 static void clear_published(struct session *s)
 {
@@ -406,7 +402,8 @@ void session_write_published(struct session *s)
 				    .positions = positions,
 				    .n_failures = p->n_failures,
 				    .n_positions = p->n_positions,
-				    .has_credit = credit_changed(s)};
+				    .has_credit = s->state == SESSION_OPEN &&
+						  credit_untold(&s->set->credit, &s->credit)};
 	const char *text = (const char *)buf_data(&p->text);
 	uint32_t i;
 
@@ -427,8 +424,9 @@ void session_write_published(struct session *s)
 							   q->duplicate};
 	}
 	if (f.has_credit) {
-		f.credit_events = s->told_events = s->set->credit.max_events;
-		f.credit_bytes = s->told_bytes = s->set->credit.level;
+		credit_tell(&s->set->credit, &s->credit, uv_now(s->set->loop));
+		f.credit_events = s->credit.told_events;
+		f.credit_bytes = s->credit.told_bytes;
 	}
 	codec_write_published(session_out(s), &f);
 	clear_published(s);

@@ -77,6 +77,8 @@ void sessions_update_credit(struct sessions *set)
 {
 	if (set->bus && set->open > 0 &&
 	    credit_pool_update(&set->credit, set->open, bus_publish_room(set->bus))) {
+		log_debug("sessions", "publish credit of a session changed bytes=%llu sessions=%u",
+			  (unsigned long long)set->credit.level, set->open);
 		touch_all(set);
 	}
 }
@@ -193,14 +195,8 @@ void sessions_reload(struct sessions *set, const struct config *next)
 	struct list *it, *tmp;
 
 	set->config = next;
-	set->credit.max_events = (uint32_t)next->limits.publish_events;
-	set->credit.max_bytes = (uint64_t)next->limits.publish_bytes;
-	if (set->credit.max_bytes < CREDIT_MIN_BYTES) {
-		set->credit.max_bytes = CREDIT_MIN_BYTES;
-	}
-	if (set->credit.level > set->credit.max_bytes) {
-		set->credit.level = set->credit.max_bytes;
-	}
+	credit_pool_limit(&set->credit, (uint32_t)next->limits.publish_events,
+			  (uint64_t)next->limits.publish_bytes);
 	list_for_each_safe (it, tmp, &set->all) {
 		struct session *s = container_of(it, struct session, link);
 

@@ -13,18 +13,18 @@ START_TEST(test_level_follows_memory)
 
 	credit_pool_init(&p, 100, 64 * KIB);
 	ck_assert_uint_eq(p.level, 64 * KIB);
-	ck_assert(!credit_pool_update(&p, 10, 1000 * KIB));
-	/* 10 sessions share 100 KiB: the highest step that fits is 8 KiB. */
-	ck_assert(credit_pool_update(&p, 10, 100 * KIB));
+	ck_assert(!credit_pool_update(&p, 10, 2000 * KIB));
+	/* 10 sessions share 200 KiB of memory: the highest step that fits is 8 KiB. */
+	ck_assert(credit_pool_update(&p, 10, 200 * KIB));
 	ck_assert_uint_eq(p.level, 8 * KIB);
 	/* Never below the least. */
 	ck_assert(credit_pool_update(&p, 10, 0));
 	ck_assert_uint_eq(p.level, CREDIT_MIN_BYTES);
 	/* Up again: only with a quarter to spare. */
-	ck_assert(!credit_pool_update(&p, 10, 81 * KIB));
-	ck_assert(credit_pool_update(&p, 10, 101 * KIB));
+	ck_assert(!credit_pool_update(&p, 10, 162 * KIB));
+	ck_assert(credit_pool_update(&p, 10, 202 * KIB));
 	ck_assert_uint_eq(p.level, 8 * KIB);
-	ck_assert(credit_pool_update(&p, 10, 640 * KIB));
+	ck_assert(credit_pool_update(&p, 10, 1280 * KIB));
 	ck_assert_uint_eq(p.level, 64 * KIB);
 }
 END_TEST
@@ -32,12 +32,13 @@ END_TEST
 START_TEST(test_what_is_outstanding_counts_as_granted)
 {
 	struct credit_pool p;
-	struct credit_use u = {0, 0, 0};
+	struct credit_use u = {0};
 
 	credit_pool_init(&p, 100, 64 * KIB);
-	ck_assert(credit_take(&p, &u, 40 * KIB));
+	credit_tell(&p, &u, 1);
+	ck_assert(credit_take(&p, &u, 40 * KIB, 1));
 	/* It used 40 of the 64 KiB that there were: the level is still fair. */
-	ck_assert(!credit_pool_update(&p, 1, 24 * KIB));
+	ck_assert(!credit_pool_update(&p, 1, 48 * KIB));
 	credit_give(&p, &u, 1, 40 * KIB);
 	ck_assert_uint_eq(p.outstanding, 0);
 }
@@ -46,17 +47,18 @@ END_TEST
 START_TEST(test_events_and_bytes_are_limited)
 {
 	struct credit_pool p;
-	struct credit_use u = {0, 0, 0};
+	struct credit_use u = {0};
 
 	credit_pool_init(&p, 3, 8 * KIB);
-	ck_assert(credit_take(&p, &u, 4 * KIB));
-	ck_assert(!credit_take(&p, &u, 5 * KIB));
-	ck_assert(credit_take(&p, &u, 4 * KIB));
-	ck_assert(!credit_take(&p, &u, 1));
+	credit_tell(&p, &u, 1);
+	ck_assert(credit_take(&p, &u, 4 * KIB, 1));
+	ck_assert(!credit_take(&p, &u, 5 * KIB, 1));
+	ck_assert(credit_take(&p, &u, 4 * KIB, 1));
+	ck_assert(!credit_take(&p, &u, 1, 1));
 	credit_give(&p, &u, 1, 4 * KIB);
-	ck_assert(credit_take(&p, &u, 1));
-	ck_assert(credit_take(&p, &u, 1));
-	ck_assert(!credit_take(&p, &u, 0));
+	ck_assert(credit_take(&p, &u, 1, 1));
+	ck_assert(credit_take(&p, &u, 1, 1));
+	ck_assert(!credit_take(&p, &u, 0, 1));
 	credit_give(&p, &u, 3, 4 * KIB + 2);
 	ck_assert_uint_eq(u.bytes, 0);
 }
@@ -65,17 +67,18 @@ END_TEST
 START_TEST(test_one_event_always_fits)
 {
 	struct credit_pool p;
-	struct credit_use u = {0, 0, 0};
+	struct credit_use u = {0};
 
 	credit_pool_init(&p, 3, 8 * KIB);
-	ck_assert(credit_take(&p, &u, SIZE_MAX / 2));
-	ck_assert(!credit_take(&p, &u, 1));
+	credit_tell(&p, &u, 1);
+	ck_assert(credit_take(&p, &u, SIZE_MAX / 2, 1));
+	ck_assert(!credit_take(&p, &u, 1, 1));
 }
 END_TEST
 
 START_TEST(test_strikes_count_frames_in_a_row)
 {
-	struct credit_use u = {0, 0, 0};
+	struct credit_use u = {0};
 	int i;
 
 	for (i = 0; i < CREDIT_MAX_STRIKES - 1; i++) {
@@ -92,14 +95,38 @@ END_TEST
 START_TEST(test_a_shrunk_credit_is_no_fault_of_the_client)
 {
 	struct credit_pool p;
-	struct credit_use u = {0, 0, 0};
+	struct credit_use u = {0};
 
 	credit_pool_init(&p, 100, 64 * KIB);
-	ck_assert(credit_pool_update(&p, 1, 8 * KIB));
-	ck_assert(credit_take(&p, &u, 8 * KIB));
-	ck_assert(!credit_take(&p, &u, 8 * KIB));
-	ck_assert(!credit_overran(&p, &u, 8 * KIB));
-	ck_assert(credit_overran(&p, &u, 60 * KIB));
+	credit_tell(&p, &u, 1);
+	ck_assert(!credit_untold(&p, &u));
+	ck_assert(credit_pool_update(&p, 1, 16 * KIB));
+	ck_assert(credit_untold(&p, &u));
+	/* It does not know yet, and then may have sent before it read it. */
+	ck_assert(credit_take(&p, &u, 30 * KIB, 500));
+	credit_tell(&p, &u, 500);
+	ck_assert_uint_eq(u.told_bytes, 8 * KIB);
+	ck_assert(credit_take(&p, &u, 30 * KIB, 700));
+	ck_assert(!credit_take(&p, &u, 1 * KIB, 500 + CREDIT_GRACE_MS));
+	ck_assert(!credit_overran(&p, &u, 1 * KIB));
+	ck_assert(credit_overran(&p, &u, 8 * KIB));
+}
+END_TEST
+
+START_TEST(test_fewer_events_after_a_reload)
+{
+	struct credit_pool p;
+	struct credit_use u = {0};
+
+	credit_pool_init(&p, 2, 64 * KIB);
+	credit_tell(&p, &u, 1);
+	credit_pool_limit(&p, 1, 32 * KIB);
+	ck_assert_uint_eq(p.level, 32 * KIB);
+	credit_tell(&p, &u, 10);
+	ck_assert(credit_take(&p, &u, 1, 11));
+	ck_assert(credit_take(&p, &u, 1, 11));
+	credit_give(&p, &u, 1, 1);
+	ck_assert(!credit_take(&p, &u, 1, 10 + CREDIT_GRACE_MS));
 }
 END_TEST
 
@@ -116,6 +143,7 @@ int main(void)
 	tcase_add_test(tc, test_one_event_always_fits);
 	tcase_add_test(tc, test_strikes_count_frames_in_a_row);
 	tcase_add_test(tc, test_a_shrunk_credit_is_no_fault_of_the_client);
+	tcase_add_test(tc, test_fewer_events_after_a_reload);
 	suite_add_tcase(suite, tc);
 	runner = srunner_create(suite);
 	srunner_set_fork_status(runner, CK_FORK);
