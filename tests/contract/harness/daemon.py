@@ -25,7 +25,7 @@ BAD_LOG = re.compile(
 class Daemon:
     """config: a dict, written as JSON (which is YAML). None: no file at all."""
 
-    def __init__(self, folder, config=None, name="eventbusd", env=None, args=(), wrapper=()):
+    def __init__(self, folder, config=None, name="eventbusd", env=None, args=(), wrapper=(), pass_fds=()):
         self.folder = str(folder)
         self.name = name
         self.socket = os.path.join(self.folder, name + ".sock")
@@ -35,6 +35,7 @@ class Daemon:
         self.env = env or {}
         self.args = list(args)
         self.wrapper = list(wrapper) or os.environ.get("EVENTBUS_WRAPPER", "").split()
+        self.pass_fds = list(pass_fds)
         self.process = None
         self.notices = []
         self.notify = None
@@ -78,6 +79,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 env=env,
+                pass_fds=self.pass_fds,
             )
         if ready:
             self.wait_notice("READY=1")
@@ -168,7 +170,7 @@ class Daemon:
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
-    def cpu_ticks(self):
+    def cpu_ticks(self, system=True):
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
             fields = f.read().rsplit(")", 1)[1].split()
-        return int(fields[11]) + int(fields[12])
+        return int(fields[11]) + (int(fields[12]) if system else 0)
