@@ -207,7 +207,10 @@ static int daemon_start(struct daemon *d)
 
 	log_setup((enum log_level)d->config->log.level, (enum log_format)d->config->log.format);
 	make_instance(d->instance);
-	d->socket_path = config_socket_path(d->config);
+	d->socket_path = listener_inherited_path();
+	if (!d->socket_path) {
+		d->socket_path = config_socket_path(d->config);
+	}
 	announce(d);
 	raise_descriptors(d->config);
 	budget_init(&d->budget, NULL, (size_t)d->config->limits.memory);

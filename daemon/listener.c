@@ -205,6 +205,19 @@ static int inherited(int *fd, struct err_text *err)
 	return 1;
 }
 
+char *listener_inherited_path(void)
+{
+	struct sockaddr_un a = {0};
+	socklen_t n = sizeof(a) - 1;
+
+	if (sd_listen_fds(0) != 1 ||
+	    getsockname(SD_LISTEN_FDS_START, (struct sockaddr *)&a, &n) != 0 ||
+	    a.sun_family != AF_UNIX) {
+		return NULL;
+	}
+	return xstrdup(a.sun_path[0] ? a.sun_path : "(from the service manager)");
+}
+
 static void on_connection(uv_stream_t *server, int status)
 {
 	struct listener *l = server->data;
@@ -230,13 +243,12 @@ int listener_create(const struct listener_options *o, struct listener **out, str
 	struct listener *l = xcalloc(1, sizeof(*l));
 	int fd = -1, rc;
 
+	l->path = xstrdup(o->path);
 	rc = inherited(&fd, err);
 	if (rc == 0) {
 		rc = open_own(l, o, &fd, err);
-		l->path = xstrdup(o->path);
 	} else if (rc == 1) {
 		rc = 0;
-		l->path = xstrdup("(from the service manager)");
 	}
 	if (rc != 0) {
 		free(l->path);

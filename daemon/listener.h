@@ -16,7 +16,7 @@ struct listener;
 
 struct listener_options {
 	uv_loop_t *loop;
-	const char *path;  /* ignored with socket activation */
+	const char *path;  /* with socket activation only for messages */
 	uint32_t mode;	   /* 0660 */
 	const char *group; /* NULL: as the process */
 	/* Someone connects: uv_accept(server, ...) now. */
@@ -24,6 +24,9 @@ struct listener_options {
 	void *ctx;
 };
 
+/* Where the socket from the service manager is, the caller's to free; NULL when there is none.
+ * Before listener_create. */
+char *listener_inherited_path(void);
 /* 0, or EB_EIO / EB_EEXIST (another daemon has it) / EB_EINVAL with the text filled. */
 int listener_create(const struct listener_options *o, struct listener **out, struct err_text *err);
 /* Where it listens, for the log. */

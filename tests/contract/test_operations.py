@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 
@@ -80,6 +81,29 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(make_daemon, tmp_path)
     assert os.path.exists(d.socket)
     d.restart()
     d.client().ping()
+
+
+def test_a_socket_from_the_service_manager(make_daemon, topic, tmp_path):
+    """Clients wait in it while the daemon is away; it stays where it is."""
+    path = str(tmp_path / "activated.sock")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(path)
+        s.listen(16)
+        # What systemd does: the socket as descriptor 3, LISTEN_PID of the process itself.
+        script = f'exec 3<&{s.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        wrapper = ["/bin/bash", "-c", script, "sh", *os.environ.get("EVENTBUS_WRAPPER", "").split()]
+        d = make_daemon(ready=False, wrapper=wrapper, pass_fds=[s.fileno()])
+        d.socket = path
+        d.wait_notice("READY=1")
+        d.client().pub(event(topic, "x"))
+        assert d.term() == 0 and os.path.exists(path)
+        waiting = socket.socket(socket.AF_UNIX)
+        waiting.connect(path)
+        waiting.close()
+        d.start()
+        d.client().ping()
+        assert json.loads(ctl(d, "status", "--json").stdout)["daemon"]["socket"] == path
+        assert f"socket={path}" in d.log()
 
 
 def test_reload_applies_policies(make_daemon, topic, group):

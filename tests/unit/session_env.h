@@ -457,6 +457,7 @@ static inline void env_expect_refusal(uint32_t c, Eventbus__V1__Reason reason, c
 
 	ck_assert(f->error->closing);
 	ck_assert_int_eq(f->error->reason, reason);
+	ck_assert_ptr_nonnull(f->error->text);
 	ck_assert_msg(strstr(f->error->text, words) != NULL, "%s", f->error->text);
 	ck_assert_ptr_null(env_read(c));
 }
