@@ -208,6 +208,11 @@ void conn_on_message(struct nats_adapter *a, enum link_inbox inbox, natsMsg *msg
 		on_nobody(a, inbox);
 		return;
 	}
+	if (inbox == LINK_NEWS) {
+		owners_on_news(a, natsMsg_GetSubject(msg));
+		nats_discard(a, msg);
+		return;
+	}
 	token = below_inbox(a, natsMsg_GetSubject(msg));
 	data = slice_of(natsMsg_GetData(msg), (size_t)natsMsg_GetDataLength(msg));
 	if (inbox == LINK_PUBLISH) {

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "adapters/nats/flow.h"
+#include "adapters/nats/stored.h"
 #include "base/clock.h"
 
 #define INACTIVE_MS	    60000 /* an ephemeral consumer that nobody asks is removed after this */
@@ -163,13 +164,6 @@ bool consumer_stream_replaced(struct nats_flow *nf)
 	return replaced;
 }
 
-static uint64_t number(json_t *object, const char *key)
-{
-	const json_int_t v = json_integer_value(json_object_get(object, key));
-
-	return v < 0 ? 0 : (uint64_t)v;
-}
-
 /* ---- what retention took ---------------------------------------------------------------- */
 
 /*
@@ -207,9 +201,9 @@ static void take_info(struct nats_flow *nf, json_t *info)
 	json_t *delivered = json_object_get(info, "delivered");
 	json_t *floor = json_object_get(info, "ack_floor");
 	const struct flow_seen now = {.valid = true,
-				      .pending = number(info, "num_pending"),
-				      .consumer_seq = number(delivered, "consumer_seq"),
-				      .stream_seq = number(delivered, "stream_seq"),
+				      .pending = stored_number(info, "num_pending"),
+				      .consumer_seq = stored_number(delivered, "consumer_seq"),
+				      .stream_seq = stored_number(delivered, "stream_seq"),
 				      .last = nf->adapter->stream.last_seq};
 
 	if (now.consumer_seq >= nf->seen.consumer_seq) {
@@ -219,7 +213,7 @@ static void take_info(struct nats_flow *nf, json_t *info)
 	nf->flow->lag = now.pending;
 	nf->flow->lag_known = true;
 	if (!nf->exclusive) {
-		nf->floor = number(floor, "stream_seq");
+		nf->floor = stored_number(floor, "stream_seq");
 		nf->floor_known = true;
 	}
 }

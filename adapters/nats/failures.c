@@ -12,12 +12,12 @@
  * one, as long as a request may take, then it is told as failed; a read is asked again.
  */
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "adapters/nats/flow.h"
+#include "adapters/nats/stored.h"
 #include "base/mem.h"
 
 #define TRIES	   3
@@ -223,41 +223,15 @@ void failures_remove(struct nats_adapter *a, uint64_t record_seq)
 
 /* ---- reading --------------------------------------------------------------------- */
 
-#define VALUE_MAX 512
-
-/* The value of a message that the API answers in base64; NULL when it is no object. */
-json_t *failures_value(json_t *message)
-{
-	const char *text = json_string_value(json_object_get(message, "data"));
-	unsigned char value[VALUE_MAX];
-	size_t n = text ? strlen(text) : 0;
-	int len;
-
-	if (n == 0 || n % 4 != 0 || n / 4 * 3 > sizeof(value)) {
-		return NULL;
-	}
-	len = EVP_DecodeBlock(value, (const unsigned char *)text, (int)n);
-	for (size_t i = n; len > 0 && i > n - 2 && text[i - 1] == '='; i--) {
-		len--; /* EVP_DecodeBlock counts the padding */
-	}
-	return len > 0 ? json_loadb((const char *)value, (size_t)len, 0, NULL) : NULL;
-}
-
-static int64_t field(json_t *value, const char *key, int64_t max)
-{
-	const int64_t v = (int64_t)json_integer_value(json_object_get(value, key));
-
-	return v < 0 ? 0 : v > max ? max : v;
-}
-
 static void take_record(struct held *h, json_t *message)
 {
-	json_t *value = failures_value(message);
+	json_t *value = stored_value(message);
+	const uint64_t count = stored_number(value, "count");
 
-	h->record_seq = (uint64_t)field(message, "seq", INT64_MAX);
-	h->failures.count = (uint32_t)field(value, "count", UINT32_MAX);
-	h->failures.first_ms = field(value, "first", INT64_MAX);
-	h->failures.last_ms = field(value, "last", INT64_MAX);
+	h->record_seq = stored_number(message, "seq");
+	h->failures.count = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+	h->failures.first_ms = (int64_t)stored_number(value, "first");
+	h->failures.last_ms = (int64_t)stored_number(value, "last");
 	json_decref(value);
 }
 

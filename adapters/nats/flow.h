@@ -201,9 +201,6 @@ void failures_give_up(struct nats_flow *nf);
 void failures_on_up(struct nats_adapter *a);
 void failures_turn(struct nats_adapter *a);
 void failures_tick(struct nats_adapter *a);
-/* The JSON value of a stored message as the API answers it, a new reference; NULL when it is none.
- */
-json_t *failures_value(json_t *message);
 
 /* ---- owner.c ----------------------------------------------------------------------- */
 
@@ -218,7 +215,7 @@ bool owner_valid(const struct nats_flow *nf);
 uint64_t owner_epoch(const struct nats_flow *nf);
 /* Gives the lease back, so that the next one takes it at once. */
 void owner_release(struct nats_flow *nf);
-/* A message on a watched key. False: none of ours. */
-bool owners_on_news(struct nats_adapter *a, const char *subject);
+/* A record was written by somebody. */
+void owners_on_news(struct nats_adapter *a, const char *subject);
 
 #endif

@@ -269,7 +269,7 @@ static void *close_main(void *arg)
 {
 	struct link *l = arg;
 
-	for (unsigned i = 0; i < LINK_INBOXES; i++) {
+	for (unsigned i = 0; i <= LINK_NEWS; i++) {
 		natsSubscription_Destroy(l->sub[i]);
 		l->sub[i] = NULL;
 	}

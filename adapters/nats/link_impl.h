@@ -33,7 +33,7 @@ struct link {
 	pthread_t thread;
 	uv_poll_t poll;
 	bool polling, poll_writes, abandoned;
-	natsSubscription *sub[LINK_INBOXES];
+	natsSubscription *sub[LINK_INBOXES + 1]; /* and LINK_NEWS, or NULL */
 	char inbox[64];
 	int64_t heard_ms;
 	/* any thread */

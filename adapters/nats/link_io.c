@@ -55,7 +55,7 @@ static void take_messages(struct link *l, enum link_inbox kind)
 	natsMsg *msg;
 	natsStatus s;
 
-	while (l->polling) {
+	while (l->polling && l->sub[kind]) {
 		s = natsSubscription_NextMsg(&msg, l->sub[kind], 0);
 		if (s == NATS_OK) {
 			conn_on_message(l->adapter, kind, msg);
@@ -74,7 +74,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	if (status < 0 || (events & UV_READABLE)) {
 		l->heard_ms = clock_mono_ms();
 		natsConnection_ProcessReadEvent(l->nc);
-		for (unsigned i = 0; i < LINK_INBOXES; i++) {
+		for (unsigned i = 0; i <= LINK_NEWS; i++) {
 			take_messages(l, i);
 		}
 		conn_on_messages_end(l->adapter);
@@ -108,6 +108,14 @@ natsStatus link_open_inbox(struct link *l)
 		}
 	}
 	return s;
+}
+
+void link_watch(struct link *l, const char *subject)
+{
+	if (link_nc(l) && !l->sub[LINK_NEWS]) {
+		/* Without it what is watched is still looked at from time to time. */
+		(void)natsConnection_SubscribeSync(&l->sub[LINK_NEWS], l->nc, subject);
+	}
 }
 
 natsConnection *link_nc(struct link *l)

@@ -14,7 +14,9 @@
  *	pull.c		pull requests within the credit, and what they bring
  *	settle.c	acks and what keeps the server's deadline alive
  *	failures.c	failure records (P4)
- *	owner.c		the owner lease of an ordered flow (P7)
+ *	owner.c		the owner lease of an ordered flow (P7): kept and lost;
+ *			takeover.c: from a claim to a consumer, lease.c: its record
+ *	stored.c	single messages as the API answers them
  *	headers.c	event <-> NATS message
  *
  * Everything runs on the loop thread, but for what link.c marks.
@@ -188,7 +190,7 @@ static inline struct nats_adapter *nats_of(struct adapter *a)
 /* ---- link.c ------------------------------------------------------------------- */
 
 /* One subscription for each: "<inbox>p.>" and so on. */
-enum link_inbox { LINK_PUBLISH, LINK_API, LINK_FLOWS, LINK_INBOXES };
+enum link_inbox { LINK_PUBLISH, LINK_API, LINK_FLOWS, LINK_INBOXES, LINK_NEWS = LINK_INBOXES };
 #define LINK_INBOX_LETTERS "paf"
 
 /* Starts a thread that connects; conn_on_opened follows. */
@@ -205,6 +207,8 @@ void link_check(struct link *l);
 size_t link_unwritten(struct link *l);
 /* Monotonic time of the last bytes from the server. */
 int64_t link_heard_ms(const struct link *l);
+/* Messages to this subject come too, as LINK_NEWS; the first call decides. */
+void link_watch(struct link *l, const char *subject);
 /* No event comes any more after those already on their way; answers do. */
 void link_mute(struct link *l);
 /* A thread closes it; conn_on_closed follows. */

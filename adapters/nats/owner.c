@@ -24,50 +24,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "adapters/nats/flow.h"
+#include "adapters/nats/owner_impl.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define READ_TICKS 5 /* a record of somebody else is looked at so often */
+#define READ_TICKS 5 /* a record of somebody else is looked at so often, and at news of it */
 
 #define ERR_WRONG_LAST_SEQUENCE 10071
-#define ERR_CONSUMER_NOT_FOUND	10014
-
-enum owner_state {
-	OWNER_NONE,
-	OWNER_READING,
-	OWNER_CLAIMING,
-	OWNER_LOOKING,
-	OWNER_MAKING,
-	OWNER_WRITING,
-	OWNER_HELD,
-	OWNER_STANDBY,
-};
-
-struct owner {
-	struct nats_flow *flow;
-	enum owner_state state;
-	struct api_call *call;
-	bool waits_for_bucket, told_standby;
-	/* the record as it is at the server */
-	uint64_t revision, epoch, floor;
-	bool floor_known;
-	char holder[72], consumer[NATS_NAME_MAX];
-	int64_t lease_ms;
-	/* ours */
-	bool ours;		      /* valid_until_ms means something */
-	bool continuous;	      /* nobody else had it since what we hold came */
-	int64_t valid_until_ms;	      /* boot clock */
-	int64_t asked_ms;	      /* boot clock, when the write under way was sent */
-	char next[NATS_NAME_MAX];     /* the consumer being made */
-	char previous[NATS_NAME_MAX]; /* to be deleted when that is in use */
-	/* somebody else's */
-	uint64_t watched; /* its revision */
-	int64_t watched_since_ms;
-	uint32_t ticks;
-};
-
-static void read_record(struct owner *o);
 
 void owner_create(struct nats_flow *nf)
 {
@@ -107,7 +70,7 @@ bool owner_valid(const struct nats_flow *nf)
 
 uint64_t owner_epoch(const struct nats_flow *nf)
 {
-	return nf->owner->epoch;
+	return nf->owner->at.epoch;
 }
 
 /* ---- the record -------------------------------------------------------------------------- */
@@ -125,61 +88,37 @@ static void record_subject(const struct owner *o, char *out, size_t size)
 	snprintf(out, size, "$KV.%s.%s", bucket, o->flow->hash);
 }
 
-static void copy_text(char *out, size_t size, json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	snprintf(out, size, "%s", s ? s : "");
-}
-
-static uint64_t number(json_t *object, const char *key)
-{
-	const json_int_t v = json_integer_value(json_object_get(object, key));
-
-	return v < 0 ? 0 : (uint64_t)v;
-}
-
-static void take_record(struct owner *o, json_t *message)
-{
-	json_t *value = failures_value(message);
-
-	o->revision = number(message, "seq");
-	o->epoch = number(value, "epoch") > o->epoch ? number(value, "epoch") : o->epoch;
-	o->floor = number(value, "floor");
-	o->floor_known = json_is_integer(json_object_get(value, "floor"));
-	o->lease_ms = (int64_t)number(value, "lease_ms");
-	copy_text(o->holder, sizeof(o->holder), value, "holder");
-	copy_text(o->consumer, sizeof(o->consumer), value, "consumer");
-	json_decref(value);
-}
-
-/* Writes the record as o has it; cb gets the confirmation or the refusal. */
-static void write_record(struct owner *o, const char *holder, api_cb cb)
+/* Writes the record with compare-and-set. cb NULL: whether it worked does not matter. */
+void owner_write(struct owner *o, const char *holder, api_cb cb)
 {
 	struct nats_adapter *a = o->flow->adapter;
 	char subject[NATS_SUBJECT_MAX], revision[24];
-	json_t *value =
-		json_pack("{s:s, s:I, s:s, s:I}", "holder", holder, "epoch", (json_int_t)o->epoch,
-			  "consumer", o->consumer, "lease_ms", (json_int_t)lease_ms(o));
 	struct api_request r = {.subject = subject, .cb = cb, .ctx = o};
+	struct api_call *call;
 	char *text;
 
-	if (o->floor_known) {
-		json_object_set_new(value, "floor", json_integer((json_int_t)o->floor));
-	}
-	text = json_dumps(value, JSON_COMPACT);
+	snprintf(o->at.holder, sizeof(o->at.holder), "%s", holder);
+	o->at.lease_ms = lease_ms(o);
+	text = lease_write(&o->at);
 	record_subject(o, subject, sizeof(subject));
-	snprintf(revision, sizeof(revision), "%" PRIu64, o->revision);
+	snprintf(revision, sizeof(revision), "%" PRIu64, o->at.revision);
 	r.header = (struct api_header){"Nats-Expected-Last-Subject-Sequence", revision};
 	r.body = slice_str(text);
 	o->asked_ms = clock_boot_ms();
-	if (cb) {
-		o->call = api_request(a, &r);
-	} else {
-		api_request(a, &r);
-	}
+	call = api_request(a, &r);
+	o->call = cb ? call : NULL;
 	free(text);
-	json_decref(value);
+}
+
+static void get_record(struct owner *o, api_cb cb)
+{
+	struct nats_adapter *a = o->flow->adapter;
+	char bucket[96], subject[NATS_SUBJECT_MAX];
+
+	bucket_name(a, bucket);
+	record_subject(o, subject, sizeof(subject));
+	o->call = api_json(a, json_pack("{s:s}", "last_by_subj", subject), cb, o,
+			   "STREAM.MSG.GET.KV_%s", bucket);
 }
 
 /* ---- losing and waiting ---------------------------------------------------------------------- */
@@ -199,7 +138,7 @@ static void stand_by(struct owner *o, const char *why)
 	}
 }
 
-static void lose(struct owner *o, const char *why)
+void owner_lose(struct owner *o, const char *why)
 {
 	log_warn(o->flow->adapter->base.tag, "ordered flow given up: %s group=%s pattern=%s", why,
 		 o->flow->flow->spec.group, o->flow->flow->spec.pattern);
@@ -210,14 +149,14 @@ static void lose(struct owner *o, const char *why)
 	o->watched = 0;
 }
 
-static void again(struct owner *o, const char *why)
+void owner_again(struct owner *o, const char *why)
 {
 	o->state = OWNER_NONE;
 	flow_again(o->flow, why);
 }
 
 /* A write of ours came back: false when it was dealt with. */
-static bool written(struct owner *o, const struct api_reply *r)
+bool owner_written(struct owner *o, const struct api_reply *r)
 {
 	struct nats_pub_ack ack;
 
@@ -225,156 +164,20 @@ static bool written(struct owner *o, const struct api_reply *r)
 		return false; /* with the next connection */
 	}
 	if (r->rc == 0 && r->err_code == ERR_WRONG_LAST_SEQUENCE) {
-		read_record(o);
+		owner_read(o);
 		return false;
 	}
 	if (r->rc != 0 || nats_pub_ack_parse(r->data, &ack) != 0 || !ack.ok) {
 		if (r->rc == EB_EAGAIN) {
 			o->flow->adapter->owners.ready = false;
 		}
-		again(o, r->code ? r->description : "the owner record cannot be written");
+		owner_again(o, r->code ? r->description : "the owner record cannot be written");
 		return false;
 	}
-	o->revision = ack.seq;
+	o->at.revision = ack.seq;
 	o->valid_until_ms = valid_from(o, o->asked_ms);
 	o->ours = true;
 	return true;
-}
-
-/* ---- taking over --------------------------------------------------------------------------- */
-
-static void on_written(void *ctx, const struct api_reply *r)
-{
-	struct owner *o = ctx;
-	struct nats_flow *nf = o->flow;
-	char old[NATS_NAME_MAX];
-
-	o->call = NULL;
-	snprintf(old, sizeof(old), "%s", nf->consumer);
-	if (!written(o, r)) {
-		return;
-	}
-	o->state = OWNER_HELD;
-	o->told_standby = false;
-	o->continuous = true;
-	o->ticks = 0;
-	log_info(nf->adapter->base.tag, "ordered flow owned group=%s pattern=%s epoch=%" PRIu64,
-		 nf->flow->spec.group, nf->flow->spec.pattern, o->epoch);
-	consumer_use(nf, o->consumer);
-	if (o->previous[0] && strcmp(o->previous, o->consumer) != 0) {
-		consumer_delete(nf, o->previous);
-	}
-	flow_live(nf);
-}
-
-static void on_made(void *ctx, const struct api_reply *r)
-{
-	struct nats_flow *nf = ctx;
-	struct owner *o = nf->owner;
-	json_t *delivered;
-
-	nf->call = NULL;
-	if (consumer_failed(nf, r)) {
-		return;
-	}
-	delivered = json_object_get(r->json, "delivered");
-	if (!o->floor_known) {
-		o->floor = number(delivered, "stream_seq");
-		o->floor_known = true;
-	}
-	if (!o->continuous) {
-		nf->last = nf->floor = o->floor;
-	}
-	nf->floor_known = true;
-	nf->seen.valid = false;
-	snprintf(o->previous, sizeof(o->previous), "%s", o->consumer);
-	snprintf(o->consumer, sizeof(o->consumer), "%s", o->next);
-	o->state = OWNER_WRITING;
-	write_record(o, nf->adapter->base.env.instance, on_written);
-}
-
-static void make(struct owner *o)
-{
-	struct nats_flow *nf = o->flow;
-	json_t *config;
-
-	if (o->continuous && nf->floor_known) {
-		const uint64_t ours = consumer_floor(nf);
-
-		o->floor = ours > o->floor ? ours : o->floor;
-	}
-	snprintf(o->next, sizeof(o->next), "%.*s-%" PRIu64, NATS_NAME_MAX - 24, nf->durable,
-		 o->epoch);
-	config = consumer_config(nf, o->next, o->floor_known, o->floor);
-	o->state = OWNER_MAKING;
-	consumer_create(nf, o->next, config, on_made);
-}
-
-static void on_looked(void *ctx, const struct api_reply *r)
-{
-	struct nats_flow *nf = ctx;
-	struct owner *o = nf->owner;
-	uint64_t floor;
-
-	nf->call = NULL;
-	if (r->rc == 0 && r->err_code == ERR_CONSUMER_NOT_FOUND) {
-		/* Records may exist of whatever it had delivered, which nobody knows any more. */
-		nf->suspect_until = o->floor_known ? nf->adapter->stream.last_seq : 0;
-		make(o);
-		return;
-	}
-	if (consumer_failed(nf, r)) {
-		return;
-	}
-	floor = number(json_object_get(r->json, "ack_floor"), "stream_seq");
-	o->floor = o->floor_known && o->floor > floor ? o->floor : floor;
-	o->floor_known = true;
-	nf->suspect_until = number(json_object_get(r->json, "delivered"), "stream_seq");
-	nf->existed = nf->existed || !nf->existed_known;
-	make(o);
-}
-
-/* The consumer that has the position; before the first epoch, that of the same flow unordered. */
-static void look(struct owner *o)
-{
-	struct nats_flow *nf = o->flow;
-	struct nats_adapter *a = nf->adapter;
-
-	if (consumer_stream_replaced(nf)) {
-		o->floor = 0;
-		o->floor_known = true;
-		o->continuous = false;
-	}
-	o->state = OWNER_LOOKING;
-	nf->call = api_json(a, NULL, on_looked, nf, "CONSUMER.INFO.%s.%s", a->options->stream,
-			    o->consumer[0] ? o->consumer : nf->durable);
-}
-
-static void on_claimed(void *ctx, const struct api_reply *r)
-{
-	struct owner *o = ctx;
-
-	o->call = NULL;
-	if (written(o, r)) {
-		o->flow->existed = o->flow->existed || (!o->flow->existed_known && o->floor_known);
-		look(o);
-	}
-}
-
-static void claim(struct owner *o)
-{
-	struct nats_flow *nf = o->flow;
-
-	/* Between reading our own name and now nobody else can have had it. */
-	o->continuous = o->continuous && o->ours && owner_valid(nf) &&
-			strcmp(o->holder, nf->adapter->base.env.instance) == 0;
-	if (!o->continuous && nf->held.count > 0) {
-		lose(o, "the lease could not be kept");
-	}
-	o->epoch++;
-	o->state = OWNER_CLAIMING;
-	nf->step = FLOW_STEP_OWNING;
-	write_record(o, nf->adapter->base.env.instance, on_claimed);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -383,12 +186,12 @@ static bool expired(struct owner *o)
 {
 	const int64_t now = clock_boot_ms();
 
-	if (o->revision != o->watched) {
-		o->watched = o->revision;
+	if (o->at.revision != o->watched) {
+		o->watched = o->at.revision;
 		o->watched_since_ms = now;
 		return false;
 	}
-	return now - o->watched_since_ms >= (o->lease_ms > 0 ? o->lease_ms : lease_ms(o));
+	return now - o->watched_since_ms >= (o->at.lease_ms > 0 ? o->at.lease_ms : lease_ms(o));
 }
 
 static void on_read(void *ctx, const struct api_reply *r)
@@ -401,33 +204,27 @@ static void on_read(void *ctx, const struct api_reply *r)
 		return;
 	}
 	if (r->rc != 0 || (r->code && r->code != 404)) {
-		again(o, r->code ? r->description : "the owner record cannot be read");
+		owner_again(o, r->code ? r->description : "the owner record cannot be read");
 		return;
 	}
-	o->holder[0] = '\0';
+	o->at.holder[0] = '\0';
 	if (r->code == 404) {
-		o->revision = 0;
+		o->at.revision = 0;
 	} else {
-		take_record(o, json_object_get(r->json, "message"));
+		lease_read(&o->at, json_object_get(r->json, "message"));
 	}
-	if (o->holder[0] == '\0' || strcmp(o->holder, nf->adapter->base.env.instance) == 0 ||
+	if (o->at.holder[0] == '\0' || strcmp(o->at.holder, nf->adapter->base.env.instance) == 0 ||
 	    expired(o)) {
-		claim(o);
+		owner_claim(o);
 	} else {
 		stand_by(o, "another daemon owns the flow");
 	}
 }
 
-static void read_record(struct owner *o)
+void owner_read(struct owner *o)
 {
-	struct nats_adapter *a = o->flow->adapter;
-	char bucket[96], subject[NATS_SUBJECT_MAX];
-
-	bucket_name(a, bucket);
-	record_subject(o, subject, sizeof(subject));
 	o->state = OWNER_READING;
-	o->call = api_json(a, json_pack("{s:s}", "last_by_subj", subject), on_read, o,
-			   "STREAM.MSG.GET.KV_%s", bucket);
+	get_record(o, on_read);
 }
 
 static void on_bucket(void *ctx, int rc)
@@ -436,9 +233,9 @@ static void on_bucket(void *ctx, int rc)
 
 	o->waits_for_bucket = false;
 	if (rc == 0) {
-		read_record(o);
+		owner_read(o);
 	} else if (rc != EB_ECANCELED) {
-		again(o, "the bucket of owner records cannot be created");
+		owner_again(o, "the bucket of owner records cannot be created");
 	}
 }
 
@@ -446,23 +243,43 @@ void owner_begin(struct nats_flow *nf)
 {
 	struct owner *o = nf->owner;
 	struct nats_adapter *a = nf->adapter;
-	char bucket[96];
+	char bucket[96], news[112];
 
 	api_cancel(a, &o->call);
+	bucket_name(a, bucket);
+	snprintf(news, sizeof(news), "$KV.%s.>", bucket);
+	link_watch(a->link, news);
 	if (o->waits_for_bucket) {
 		return;
 	}
 	if (a->owners.ready) {
-		read_record(o);
+		owner_read(o);
 		return;
 	}
-	bucket_name(a, bucket);
 	o->waits_for_bucket = true;
 	admin_bucket(a, &a->owners, bucket, 0, on_bucket, o);
 }
 
 /* ---- keeping -----------------------------------------------------------------------------------
  */
+
+/* A renewal whose answer was lost looks like somebody else's write: it names us. */
+static void on_checked(void *ctx, const struct api_reply *r)
+{
+	struct owner *o = ctx;
+	struct lease now = {0};
+
+	o->call = NULL;
+	if (r->rc != 0 || r->code || !r->json) {
+		return; /* the next renewal asks again, until the lease ends */
+	}
+	lease_read(&now, json_object_get(r->json, "message"));
+	if (strcmp(now.holder, o->at.holder) == 0 && now.epoch == o->at.epoch) {
+		o->at.revision = now.revision;
+	} else {
+		owner_lose(o, "another daemon took it over");
+	}
+}
 
 static void on_renewed(void *ctx, const struct api_reply *r)
 {
@@ -471,9 +288,9 @@ static void on_renewed(void *ctx, const struct api_reply *r)
 
 	o->call = NULL;
 	if (r->rc == 0 && r->err_code == ERR_WRONG_LAST_SEQUENCE) {
-		lose(o, "another daemon took it over");
+		get_record(o, on_checked);
 	} else if (r->rc == 0 && nats_pub_ack_parse(r->data, &ack) == 0 && ack.ok) {
-		o->revision = ack.seq;
+		o->at.revision = ack.seq;
 		o->valid_until_ms = valid_from(o, o->asked_ms);
 	}
 }
@@ -482,7 +299,7 @@ static void renew(struct owner *o)
 {
 	if (!o->call && conn_up(o->flow->adapter)) {
 		o->ticks = 0;
-		write_record(o, o->flow->adapter->base.env.instance, on_renewed);
+		owner_write(o, o->flow->adapter->base.env.instance, on_renewed);
 	}
 }
 
@@ -494,13 +311,29 @@ void owner_tick(struct nats_flow *nf)
 	o->ticks++;
 	if (o->ours && !owner_valid(nf)) {
 		o->ours = false;
-		lose(o, "the lease could not be renewed");
+		owner_lose(o, "the lease could not be renewed");
 	} else if (o->state == OWNER_HELD && o->ticks >= third) {
 		renew(o);
 	} else if (o->state == OWNER_STANDBY && o->ticks >= READ_TICKS && conn_up(nf->adapter) &&
 		   !o->call) {
 		o->ticks = 0;
-		read_record(o);
+		owner_read(o);
+	}
+}
+
+void owners_on_news(struct nats_adapter *a, const char *subject)
+{
+	const char *key = strrchr(subject, '.');
+	struct list *it, *tmp;
+
+	list_for_each_safe (it, tmp, &a->flows) {
+		struct nats_flow *nf = container_of(it, struct nats_flow, link);
+		struct owner *o = nf->owner;
+
+		if (o && o->state == OWNER_STANDBY && !o->call && key &&
+		    strcmp(key + 1, nf->hash) == 0) {
+			owner_read(o);
+		}
 	}
 }
 
@@ -520,7 +353,7 @@ void owner_release(struct nats_flow *nf)
 
 	api_cancel(nf->adapter, &o->call);
 	if (o->state == OWNER_HELD && conn_up(nf->adapter)) {
-		write_record(o, "", NULL);
+		owner_write(o, "", NULL);
 	}
 	o->state = OWNER_NONE;
 	o->ours = false;
