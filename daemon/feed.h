@@ -55,7 +55,7 @@ struct feed {
 	bool notify; /* what members know may be out of date */
 	unsigned problems, told_problems;
 	enum feed_state told_state;
-	char why_flow[200], why_dlq[240];
+	char why_flow[200], why_dlq[240], why_window[160];
 	uint64_t epoch;
 
 	struct list members; /* everyone */

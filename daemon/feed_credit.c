@@ -2,6 +2,7 @@
 /* How much more a feed takes from its broker: what its members have room for, within the window
  * that retries and closed keys spend, and within memory. */
 #include <assert.h>
+#include <stdio.h>
 
 #include "daemon/feed.h"
 
@@ -46,6 +47,10 @@ static void check_window(struct feed *f)
 		adapter_capabilities(f->broker->adapter)->park && f->group->order == ORDER_NONE;
 
 	if (f->n_windowed > 0 && !parks && feed_window_full(f)) {
+		snprintf(f->why_window, sizeof(f->why_window),
+			 "retry window full: no new events until retries have ended "
+			 "(retry.window_events: %u, retry.window_bytes: %lld)",
+			 (unsigned)p->window_events, (long long)p->window_bytes);
 		feed_problem(f, FEED_WINDOW, true);
 	} else if (events <= p->window_events - p->window_events / 8 &&
 		   bytes <= (uint64_t)(p->window_bytes - p->window_bytes / 8)) {

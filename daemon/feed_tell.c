@@ -25,7 +25,7 @@ const char *feed_why(const struct feed *f)
 	if (f->problems & FEED_DLQ) {
 		return f->why_dlq;
 	}
-	return f->problems & FEED_WINDOW ? "retry window full" : "";
+	return f->problems & FEED_WINDOW ? f->why_window : "";
 }
 
 static void log_change(const struct feed *f, bool first)

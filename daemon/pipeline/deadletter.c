@@ -32,6 +32,31 @@ static int topic_of(const struct flight *fl, char out[TOPIC_MAX + 1])
 	return policy_dlq_topic(&fl->policy->policy, fl->event->topic, fl->feed->group->name, out);
 }
 
+/* Where it came from, when it is a dead letter; else empty. */
+static struct slice original_topic(const struct event *e)
+{
+	struct metadata_pair pair;
+
+	for (size_t pos = 0; event_metadata_next(e, &pos, &pair);) {
+		if (slice_eq_str(pair.key, "dlq.original-topic")) {
+			return pair.value;
+		}
+	}
+	return slice_of(NULL, 0);
+}
+
+/* With {topic} in it, the dead letter topic of a dead letter is that of its original. */
+static bool is_there(const struct flight *fl, const char *topic)
+{
+	const struct slice from = original_topic(fl->event);
+	char first[TOPIC_MAX + 1];
+
+	return slice_eq_str(fl->event->topic, topic) ||
+	       (from.n > 0 &&
+		policy_dlq_topic(&fl->policy->policy, from, fl->feed->group->name, first) == 0 &&
+		slice_eq_str(fl->event->topic, first));
+}
+
 bool deadletter_wanted(const struct flight *fl)
 {
 	char topic[TOPIC_MAX + 1];
@@ -42,7 +67,7 @@ bool deadletter_wanted(const struct flight *fl)
 	if (topic_of(fl, topic) < 0) {
 		return fl->feed->group->name != NULL;
 	}
-	return !slice_eq_str(fl->event->topic, topic);
+	return !is_there(fl, topic);
 }
 
 /* ---- tries ------------------------------------------------------------------- */

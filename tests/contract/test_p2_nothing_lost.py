@@ -158,6 +158,66 @@ def test_an_event_on_its_own_dead_letter_topic_is_not_dead_lettered_again(make_d
         c.nack(m, reason="again")
 
 
+def test_a_dead_letter_topic_of_the_topic_is_the_last_stop(make_daemon, topic, group):
+    d = make_daemon({"defaults": {**FAST["defaults"], "dlq": {"topic": "dlq.{topic}"}}})
+    c = d.client()
+    assert c.subscribe(topic, group).policies[0].dead_letter_topic == "dlq." + topic
+    c.subscribe("dlq.>", group + "-dead")
+    c.pub(event(topic, "x"))
+    c.nack(c.next(), cls=REJECT, reason="first")
+    for attempt in range(1, 4):  # kept, not sent to dlq.dlq.<topic>
+        m = c.next()
+        assert m.event.topic == "dlq." + topic and m.attempt == attempt
+        assert m.event.metadata["dlq.original-topic"] == topic
+        c.nack(m, cls=REJECT, reason="again")
+    c.ack(c.next())
+
+
+def test_without_a_group_a_literal_dead_letter_topic_serves(make_daemon, topic):
+    dead = "dlq." + topic
+    d = make_daemon({"defaults": {**FAST["defaults"], "dlq": {"topic": dead}}})
+    c = d.client()
+    assert c.subscribe(topic).policies[0].dead_letter_topic == dead
+    c.subscribe(dead)
+    c.pub(event(topic, "x"))
+    for attempt in (1, 2, 3):
+        m = c.next()
+        assert m.attempt == attempt
+        c.nack(m, reason="broken")
+    letter = c.next().event
+    assert letter.topic == dead and letter.metadata["dlq.attempt"] == "3"
+    assert "dlq.group" not in letter.metadata
+
+
+def test_without_a_group_the_default_keeps_the_event(make_daemon, topic):
+    d = make_daemon(FAST)
+    c = d.client()
+    assert c.subscribe(topic).policies[0].dead_letter_topic == ""
+    c.pub(event(topic, "x"))
+    for attempt in range(1, 6):
+        m = c.next()
+        assert m.attempt == attempt
+        c.nack(m, cls=REJECT if attempt == 5 else RETRY, reason="broken")
+    c.ack(c.next())
+
+
+def test_max_age_ends_the_retries(make_daemon, topic, group):
+    retry = {"initial_delay": "10ms", "max_delay": "20ms", "max_retries": 1000, "max_age": "300ms"}
+    d = make_daemon({"defaults": {"retry": retry}})
+    c = d.client()
+    c.subscribe(topic, group)
+    c.subscribe("dlq." + group)
+    c.pub(event(topic, "x"))
+    failed = 0
+    m = c.next()
+    while m.event.topic == topic:
+        failed += 1
+        c.nack(m)
+        m = c.next()
+    assert m.event.metadata["dlq.reason"] == "max age reached"
+    assert m.event.metadata["dlq.attempt"] == str(failed) and failed > 1
+
+
 def test_without_dead_letters_an_exhausted_event_is_kept(make_daemon, topic, group):
     d = make_daemon(
         {"defaults": {"dlq": "off", "retry": {"initial_delay": "10ms", "max_delay": "20ms", "max_retries": 1}}}

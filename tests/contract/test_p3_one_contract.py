@@ -248,6 +248,39 @@ def test_within_one_subscription_the_most_specific_pattern_gets_the_topic(daemon
     assert c.next().event.payload == b"end"
 
 
+def test_patterns_that_overlap_many_ways_deliver_each_event_once(daemon, topic, group):
+    c = daemon.client()
+    several = [topic + p for p in (".>", ".*.b", ".a.b", ".a.*")]
+    c.subscribe(several, group)
+    c.subscribe(several)  # a copy without a group
+    c.subscribe(topic + ".>", group + "-other")
+    topics = [topic + t for t in (".a.b", ".c.b", ".a.c", ".c.d", ".x", ".a.b.c")]
+    c.pub(*[event(t, t) for t in topics])
+    got = c.collect(3 * len(topics))
+    c.pub(event(topic + ".a.b", "end"))  # what would come twice comes before this one
+    for s in (1, 2, 3):
+        assert sorted(m.event.topic for m in got if m.subscription == s) == sorted(topics)
+    assert {m.event.payload for m in c.collect(3)} == {b"end"}
+
+
+def test_unusual_encodings_are_relayed_as_they_came(daemon, adapter, topic, group):
+    def part(number, data):
+        return bytes([number << 3 | 2, len(data)]) + data
+
+    c = daemon.client()
+    c.subscribe(topic, group)
+    # Fields in falling order, an empty one spelled out.
+    body = part(3, b"pay") + part(2, topic.encode()) + part(1, b"my id") + b"\x20\x05" + part(5, b"")
+    number = pb.Frame.DESCRIPTOR.fields_by_name["publish"].number
+    c.raw = []
+    c.send_raw(frame_bytes(part(number, b"\x08\x01" + part(2, body))))
+    assert c.answered([1]) == [True]
+    m = c.next()
+    assert (m.event.id, m.event.payload, m.event.published_at_ms) == ("my id", b"pay", 5)
+    if adapter.name == "memory":
+        assert any(body in frame for frame in c.raw)
+
+
 def test_limits_and_overrides(daemon, topic, group):
     c = daemon.client()
     s = c.subscribe(topic, group, max_in_flight_events=7, concurrency=3, lease_ms=5000)

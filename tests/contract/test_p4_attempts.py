@@ -117,6 +117,41 @@ def test_release_and_unsubscribe_do_not_count(make_daemon, topic, group):
     assert c.next().attempt == 1
 
 
+def test_reason_patterns_judge_failures_that_no_class_judged(make_daemon, topic, group):
+    retry = {"initial_delay": "10ms", "max_delay": "10ms", "never_on": ["lease*"]}
+    d = make_daemon({"defaults": {"lease": "200ms", "retry": retry}})
+    c = d.client()
+    c.subscribe(topic, group)
+    c.subscribe("dlq." + group)
+    c.pub(event(topic, "x"))
+    c.nack(c.next(), reason="lease: NACK_CLASS_RETRY outranks the pattern")
+    m = c.next()
+    assert m.event.topic == topic and m.attempt == 2  # its lease ends
+    letter = c.next().event.metadata
+    assert letter["dlq.reason"] == "not to be retried" and letter["dlq.error"] == "lease expired"
+    assert letter["dlq.attempt"] == "2"
+
+
+def test_a_policy_holds_for_what_was_handed_out_under_it(make_daemon, topic, group):
+    retry = {"initial_delay": "10ms", "max_delay": "10ms", "max_retries": 5}
+    d = make_daemon({"defaults": {"retry": retry}})
+    c = d.client()
+    c.subscribe(topic, group)
+    c.subscribe("dlq." + group)
+    c.pub(event(topic, "x"))
+    m = c.next()
+    retry["max_retries"] = 0
+    d.write_config()
+    d.notices = []
+    d.signal(signal.SIGHUP)
+    d.wait_notice("READY=1")
+    c.nack(m)
+    m = c.next()
+    assert m.event.topic == topic and m.attempt == 2
+    c.nack(m)
+    assert c.next().event.topic == "dlq." + group
+
+
 @pytest.mark.durable
 def test_the_count_survives_kill_9_of_the_daemon(make_daemon, topic, group):
     daemon = make_daemon(FAST)

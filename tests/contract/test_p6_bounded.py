@@ -79,6 +79,22 @@ def test_bytes_in_flight_are_bounded_and_one_event_always_fits(daemon, topic, gr
     assert sizes == [4000] * 6 + [50000]
 
 
+def test_one_clients_share_holds_over_all_its_subscriptions(make_daemon, topic, group):
+    d = make_daemon({"limits": {"per_client": "64KiB"}})
+    c = d.client()
+    for i in range(3):
+        c.subscribe(topic, f"{group}-{i}", max_in_flight_bytes=1 << 20)
+    c.pub(*[event(topic, bytes(4000)) for _ in range(40)])
+    left = 120
+    while left:
+        c.until(lambda: c.deliveries, "a delivery")
+        c.ping()
+        assert sum(m.event.ByteSize() for m in c.deliveries) <= 64 << 10
+        left -= len(c.deliveries)
+        c.ack(*c.deliveries)
+        c.deliveries.clear()
+
+
 def test_a_client_that_stops_reading_costs_the_others_nothing(make_daemon, topic, group):
     d = make_daemon({"limits": {"unwritten_bytes": "256KiB", "unwritten_timeout": "2s"}})
     slow = d.client("slow")
@@ -253,6 +269,39 @@ def check_backlog_stays_at_the_broker(make_daemon, topic, group):
         c.pub(*[event(topic, bytes(4000)) for _ in range(256)])
     assert d.grew_kib(rss) < 40 * 1024
     assert len(c.collect(20 * 256)) == 20 * 256
+
+
+def test_a_full_retry_window_stops_an_ordered_group_and_says_why(make_daemon, topic, group):
+    d = make_daemon({"defaults": {"retry": {"max_retries": 1000, "window_events": 16}}})
+    c = d.client()
+    c.subscribe(topic, group, order=pb.ORDER_KEY, max_in_flight_events=4)
+    c.pub(*[event(topic, str(i), key=str(i)) for i in range(100)])
+    refused = 0
+    while refused < 16:
+        c.nack(c.next(), delay_ms=3000)
+        refused += 1
+    note = c.take("subscription_state", match=lambda m: m.state == pb.STATE_DEGRADED and "window" in m.why)[1]
+    assert "retry.window_events: 16" in note.why
+    # What was in flight may exceed it; nothing more is fetched until the retries come.
+    c.ping()
+    assert len(c.deliveries) <= 4
+    done = {int(m.event.payload) for m in c.collect(100)}
+    assert len(done) == 100
+    c.take("subscription_state", match=lambda m: m.state == pb.STATE_LIVE)
+
+
+def test_an_unordered_group_parks_what_its_window_does_not_hold(make_daemon, topic, group):
+    d = make_daemon({"defaults": {"retry": {"max_retries": 1000, "window_events": 16}}})
+    c = d.client()
+    c.subscribe(topic, group, max_in_flight_events=4)
+    c.pub(*[event(topic, str(i)) for i in range(100)])
+    for _ in range(100):
+        c.nack(c.next(), delay_ms=3000, reason="later")
+    (g,) = [g for g in c.status()["groups"] if g["name"] == group]
+    assert g["flows"][0]["waiting"] <= 16 and g["flows"][0]["parked"] >= 80
+    got = c.collect(100)
+    assert {m.attempt for m in got} == {2} and len({m.event.payload for m in got}) == 100
+    assert not [n for n in c.notes if "window" in n.why]
 
 
 def test_retries_wait_within_their_window(make_daemon, topic, group):
