@@ -2,8 +2,11 @@
 /* Values that are right one by one and cannot go together. */
 #include "config/check.h"
 
+#include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/topic.h"
@@ -60,6 +63,35 @@ static void check_limit(const struct config *c, const struct above *a, struct re
 		   amount(a->bytes, high).s);
 }
 
+bool config_group_id(const char *group, uint32_t *gid)
+{
+	const struct group *g;
+	char *end;
+	unsigned long long n;
+
+	if (group[strspn(group, "0123456789")] == '\0') {
+		errno = 0;
+		n = strtoull(group, &end, 10);
+		*gid = (uint32_t)n;
+		return group[0] && !errno && n < UINT32_MAX;
+	}
+	g = getgrnam(group);
+	*gid = g ? (uint32_t)g->gr_gid : 0;
+	return g != NULL;
+}
+
+static void check_group(const struct config *c, const struct path *section, struct report *report)
+{
+	const struct path here = {.up = section, .key = "group"};
+	uint32_t gid;
+
+	if (c->socket.group && !config_group_id(c->socket.group, &gid)) {
+		report_add(report, marks_find(c->marks, offsetof(struct config, socket.group)),
+			   &here, "no group \"%s\" on this machine; create it or give its number",
+			   show(c->socket.group).s);
+	}
+}
+
 static void check_socket(const struct config *c, struct report *report)
 {
 	const struct path section = {.key = "socket"};
@@ -73,6 +105,7 @@ static void check_socket(const struct config *c, struct report *report)
 			   c->socket.path[0] != '/' ? "must be absolute: begin it with /"
 						    : "longer than the 107 bytes of a Unix socket");
 	}
+	check_group(c, &section, report);
 	at = marks_find(c->marks, offsetof(struct config, socket.max_frame));
 	if (at.line && !marks_refused(c->marks, LIMIT(per_client)) &&
 	    c->socket.max_frame > c->limits.per_client) {

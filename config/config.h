@@ -106,6 +106,8 @@ void config_free(struct config *c); /* accepts NULL */
 /* socket.path, else $RUNTIME_DIRECTORY/eventbusd.sock (first entry), else
  * $XDG_RUNTIME_DIR/eventbusd.sock, else /run/eventbusd/eventbusd.sock. The caller frees it. */
 char *config_socket_path(const struct config *c);
+/* The number of a group given by name or number (socket.group); false when there is none. */
+bool config_group_id(const char *group, uint32_t *gid);
 
 enum config_right { CONFIG_PUBLISH, CONFIG_SUBSCRIBE, CONFIG_GROUP };
 /*

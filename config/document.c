@@ -221,6 +221,12 @@ static int syntax_error(struct builder *b, const yaml_parser_t *p, const char *t
 	struct mark at = p->error == YAML_READER_ERROR ? mark_of_offset(text, n, p->problem_offset)
 						       : mark_of(p->problem_mark);
 
+	if (p->error == YAML_PARSER_ERROR &&
+	    memmem(text, p->problem_mark.index < n ? p->problem_mark.index : n, "${", 2) &&
+	    strstr(problem, "expected ','")) {
+		problem =
+			"did not find expected ',' or '}'; write \"${NAME}\" with quotes inside {}";
+	}
 	if (p->error == YAML_SCANNER_ERROR && strstr(problem, "cannot start any token") &&
 	    p->problem_mark.index < n && memchr(text, '\t', n)) {
 		problem = "a character that cannot start a value; if it is a tab, indent with "

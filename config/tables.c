@@ -19,7 +19,8 @@
 static const struct option socket_options[] = {
 	{"path", OPTION_STRING, SOCKET(path), .doc = "the Unix socket that clients open"},
 	{"mode", OPTION_MODE, SOCKET(mode), "\"0660\"", .doc = "its file mode"},
-	{"group", OPTION_STRING, SOCKET(group), .doc = "its group; without one it stays as it is"},
+	{"group", OPTION_STRING, SOCKET(group),
+	 .doc = "its group, name or number; without one it stays as it is"},
 	{"max_clients", OPTION_INT, SOCKET(max_clients), "1024", 1, 65536,
 	 .doc = "clients connected at once"},
 	{"max_frame", OPTION_SIZE, SOCKET(max_frame), "4MiB", 64 * KIB, 64 * KIB *KIB,

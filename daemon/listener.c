@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <libgen.h>
 #include <string.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "config/config.h"
 
 #define BACKLOG 512
 
@@ -126,14 +126,13 @@ static void make_folder(const char *path)
 
 static int set_owner(const struct listener_options *o, struct err_text *err)
 {
-	const struct group *g;
+	uint32_t gid;
 
 	if (o->group) {
-		g = getgrnam(o->group);
-		if (!g) {
+		if (!config_group_id(o->group, &gid)) {
 			return err_set(err, EB_EINVAL, "socket.group: no group \"%s\"", o->group);
 		}
-		if (chown(o->path, (uid_t)-1, g->gr_gid) != 0) {
+		if (chown(o->path, (uid_t)-1, (gid_t)gid) != 0) {
 			return failed(err, "cannot give it to the group", o->path);
 		}
 	}

@@ -135,6 +135,9 @@ static const struct {
 	/* YAML that is none, and YAML that goes too far */
 	{"a: [1, 2\nb: 3\n", "2:2: not YAML: did not find expected ',' or ']', while parsing a "
 			     "flow sequence"},
+	{"broker: {memory: {token: ${A}, history: 1MiB}}\n",
+	 "1:30: not YAML: did not find expected ',' or '}'; write \"${NAME}\" with quotes inside "
+	 "{}, while parsing a flow mapping"},
 	{"log:\n\tlevel: info\n",
 	 "2:1: not YAML: a character that cannot start a value; if it is a tab, indent with "
 	 "spaces, while scanning for the next token"},
@@ -226,6 +229,12 @@ static const struct {
 	{"access: [{user: no-such-user-here}]\n",
 	 "1:17: access[0].user: no user \"no-such-user-here\" on this machine; create it or give "
 	 "its number"},
+	{"socket: {group: no-such-group-here}\n",
+	 "1:18: socket.group: no group \"no-such-group-here\" on this machine; create it or give "
+	 "its number"},
+	{"socket: {group: 4294967295}\n",
+	 "1:18: socket.group: no group \"4294967295\" on this machine; create it or give its "
+	 "number"},
 	{"access: [{user: 4294967295}]\n", "1:17: access[0].user: no user has so large a number"},
 	{"access: [{user: root, publish: [\"a b\"]}]\n",
 	 "1:32: access[0].publish[0]: byte 2: 0x20 is not allowed (use A-Z a-z 0-9 _ - and dots)"},
