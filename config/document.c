@@ -218,17 +218,15 @@ static struct mark mark_of_offset(const char *text, size_t n, size_t offset)
 static int syntax_error(struct builder *b, const yaml_parser_t *p, const char *text, size_t n)
 {
 	const char *problem = p->problem ? p->problem : "cannot be read";
+	const size_t mark = p->problem_mark.index;
 	struct mark at = p->error == YAML_READER_ERROR ? mark_of_offset(text, n, p->problem_offset)
 						       : mark_of(p->problem_mark);
 
-	if (p->error == YAML_PARSER_ERROR &&
-	    memmem(text, p->problem_mark.index < n ? p->problem_mark.index : n, "${", 2) &&
-	    strstr(problem, "expected ','")) {
-		problem =
-			"did not find expected ',' or '}'; write \"${NAME}\" with quotes inside {}";
+	if (mark > 0 && mark < n && text[mark - 1] == '$' && text[mark] == '{') {
+		problem = "a secret within {} or [] needs quotes: \"${NAME}\"";
 	}
 	if (p->error == YAML_SCANNER_ERROR && strstr(problem, "cannot start any token") &&
-	    p->problem_mark.index < n && memchr(text, '\t', n)) {
+	    mark < n && memchr(text, '\t', n)) {
 		problem = "a character that cannot start a value; if it is a tab, indent with "
 			  "spaces";
 	}

@@ -136,8 +136,8 @@ static const struct {
 	{"a: [1, 2\nb: 3\n", "2:2: not YAML: did not find expected ',' or ']', while parsing a "
 			     "flow sequence"},
 	{"broker: {memory: {token: ${A}, history: 1MiB}}\n",
-	 "1:30: not YAML: did not find expected ',' or '}'; write \"${NAME}\" with quotes inside "
-	 "{}, while parsing a flow mapping"},
+	 "1:27: not YAML: a secret within {} or [] needs quotes: \"${NAME}\", while parsing a "
+	 "flow mapping"},
 	{"log:\n\tlevel: info\n",
 	 "2:1: not YAML: a character that cannot start a value; if it is a tab, indent with "
 	 "spaces, while scanning for the next token"},
