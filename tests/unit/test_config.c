@@ -230,10 +230,10 @@ static const struct {
 	 "1:17: access[0].user: no user \"no-such-user-here\" on this machine; create it or give "
 	 "its number"},
 	{"socket: {group: no-such-group-here}\n",
-	 "1:18: socket.group: no group \"no-such-group-here\" on this machine; create it or give "
+	 "1:17: socket.group: no group \"no-such-group-here\" on this machine; create it or give "
 	 "its number"},
 	{"socket: {group: 4294967295}\n",
-	 "1:18: socket.group: no group \"4294967295\" on this machine; create it or give its "
+	 "1:17: socket.group: no group \"4294967295\" on this machine; create it or give its "
 	 "number"},
 	{"access: [{user: 4294967295}]\n", "1:17: access[0].user: no user has so large a number"},
 	{"access: [{user: root, publish: [\"a b\"]}]\n",
