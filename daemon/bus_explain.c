@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/topic.h"
+#include "config/units.h"
 #include "daemon/bus_impl.h"
 
 static json_t *strings(const struct option_strings *s)
@@ -17,19 +18,7 @@ static json_t *strings(const struct option_strings *s)
 
 static json_t *duration(int64_t ms)
 {
-	static const struct {
-		int64_t ms;
-		const char *unit;
-	} units[] = {{86400000, "d"}, {3600000, "h"}, {60000, "m"}, {1000, "s"}, {1, "ms"}};
-	size_t i = 0;
-
-	while (ms == 0 || ms % units[i].ms != 0) {
-		if (ms == 0) {
-			return json_string("0s");
-		}
-		i++;
-	}
-	return json_sprintf("%lld%s", (long long)(ms / units[i].ms), units[i].unit);
+	return json_string(units_duration_text(ms).s);
 }
 
 static json_t *value_of(const struct policy *p, enum policy_field f)
@@ -63,7 +52,7 @@ static json_t *value_of(const struct policy *p, enum policy_field f)
 	case POLICY_WINDOW_EVENTS:
 		return json_integer(p->window_events);
 	case POLICY_WINDOW_BYTES:
-		return json_integer(p->window_bytes);
+		return json_string(units_size_text(p->window_bytes).s);
 	case POLICY_DLQ_TOPIC:
 		return json_string(p->dlq_off ? "off" : p->dlq_topic);
 	case POLICY_ON_EXHAUSTED:

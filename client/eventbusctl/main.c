@@ -40,17 +40,36 @@ static bool wants_color(int fd)
 	return !(no && *no) && term && strcmp(term, "dumb") != 0 && isatty(fd);
 }
 
+/* Named in the interface and not built yet. */
+static const char *const later[] = {"top", "lag", "dlq"};
+
+static int unknown(const char *name)
+{
+	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
+		if (strcmp(name, later[i]) == 0) {
+			fprintf(stderr, "eventbusctl: %s: not supported by this version\n", name);
+			return EX_USAGE;
+		}
+	}
+	fprintf(stderr, "eventbusctl: unknown command \"%s\"; eventbusctl --help lists them\n",
+		name);
+	return EX_USAGE;
+}
+
 static int run(struct ctl *ctl, int argc, char **argv)
 {
+	char name[40]; /* as getopt says it */
+
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(argv[0], commands[i].name) == 0) {
-			ctl->command = argv[0];
+			ctl->command = commands[i].name;
+			snprintf(name, sizeof(name), "eventbusctl %s", commands[i].name);
+			argv[0] = name;
 			optind = 0; /* glibc: scan anew */
 			return commands[i].run(ctl, argc, argv);
 		}
 	}
-	fprintf(stderr, "eventbusctl: unknown command \"%s\"\n%s", argv[0], usage);
-	return EX_USAGE;
+	return unknown(argv[0]);
 }
 
 int main(int argc, char **argv)
@@ -71,6 +90,10 @@ int main(int argc, char **argv)
 		if (status >= 0) {
 			return status;
 		}
+	}
+	if (optind < argc && strcmp(argv[optind], "help") == 0) {
+		fputs(usage, stdout);
+		return 0;
 	}
 	if (optind == argc) {
 		fputs(usage, stderr);

@@ -157,6 +157,18 @@ def test_wrong_calls_are_64(daemon, args):
     assert r.returncode == 64 and r.stderr and not r.stdout
 
 
+def test_what_is_not_built_yet_says_so(daemon):
+    for command in ("top", "lag", "dlq"):
+        r = ctl(daemon, command)
+        assert r.returncode == 64 and r.stderr == f"eventbusctl: {command}: not supported by this version\n"
+    r = ctl(daemon, "frobnicate")
+    assert r.returncode == 64 and "frobnicate" in r.stderr and "--help" in r.stderr
+
+
+def test_a_wrong_option_names_the_command(daemon):
+    assert ctl(daemon, "status", "--nonsense").stderr.startswith("eventbusctl status: ")
+
+
 def test_every_command_has_help(daemon):
     for command in ("pub", "sub", "status", "explain", "check", "bench"):
         r = ctl(daemon, command, "--help")
@@ -369,6 +381,8 @@ def test_check_as_json(daemon, tmp_path):
 def test_explain_as_json(daemon):
     e = json.loads(done(daemon, "explain", "a.b", "--group", "g", "--json").stdout)
     assert e["group"] == "g" and any(v["name"] == "retry.max_retries" for v in e["values"])
+    values = {v["name"]: v["value"] for v in e["values"]}
+    assert (values["lease"], values["retry.window_bytes"]) == ("30s", "16MiB")
 
 
 def test_bench_measures_both_sides(daemon):
