@@ -26,11 +26,9 @@
 
 void memory_account(struct memory_bus *b)
 {
-	const size_t now = memory_log_footprint(&b->log) +
-			   (b->n_holds + b->n_free_holds) * sizeof(struct memory_hold) +
-			   b->n_records * sizeof(struct memory_record) + b->queue_bytes +
-			   b->n_flows * sizeof(struct memory_flow) + b->routes.cache_bytes +
-			   b->routes.node_bytes;
+	const size_t now = memory_log_footprint(&b->log) + memory_holds_footprint(b) +
+			   b->queue_bytes + b->n_flows * sizeof(struct memory_flow) +
+			   b->routes.cache_bytes + b->routes.node_bytes;
 
 	if (now > b->charged) {
 		budget_charge(b->base.env.budget, now - b->charged);

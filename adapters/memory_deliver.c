@@ -12,68 +12,10 @@
  */
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "adapters/memory_impl.h"
-#include "base/mem.h"
 
 #define PARK_MAX_MS ((int64_t)10 * 365 * 24 * 3600 * 1000)
-
-/* ---- holds ----------------------------------------------------------------- */
-
-/* The claim of the ring becomes that of the hold. */
-static struct memory_hold *hold_create(struct memory_flow *m, struct memory_entry *e)
-{
-	struct memory_bus *b = m->bus;
-	struct list *item = list_pop_front(&b->free_holds);
-	struct memory_hold *h;
-
-	if (item) {
-		b->n_free_holds--;
-		h = container_of(item, struct memory_hold, link);
-	} else {
-		h = xmalloc(sizeof(*h));
-	}
-	*h = (struct memory_hold){.flow = m, .entry = e, .state = HOLD_OUT};
-	list_push_back(&m->holds, &h->link);
-	b->n_holds++;
-	e->queued--;
-	e->held++;
-	return h;
-}
-
-void memory_hold_free(struct memory_hold *h)
-{
-	struct memory_flow *m = h->flow;
-	struct memory_bus *b = m->bus;
-
-	if (h->record) {
-		wheel_remove(&b->wheel, &h->record->park);
-		free(h->record);
-		b->n_records--;
-	}
-	m->bytes -= h->entry->bytes;
-	memory_entry_unhold(&b->log, h->entry);
-	list_remove(&h->link);
-	b->n_holds--;
-	if (b->n_free_holds >= MEMORY_FREE_MAX) {
-		free(h);
-		return;
-	}
-	b->n_free_holds++;
-	list_push_front(&b->free_holds, &h->link);
-}
-
-void memory_holds_finish(struct memory_bus *b)
-{
-	struct list *item;
-
-	assert(b->n_holds == 0);
-	while ((item = list_pop_front(&b->free_holds))) {
-		free(container_of(item, struct memory_hold, link));
-	}
-	b->n_free_holds = 0;
-}
 
 /* ---- out ------------------------------------------------------------------- */
 
@@ -102,7 +44,7 @@ static struct memory_hold *take(struct memory_flow *m)
 		h->state = HOLD_OUT;
 		return h;
 	}
-	return hold_create(m, memory_ring_pop(&m->pending));
+	return memory_hold_create(m, memory_ring_pop(&m->pending));
 }
 
 /* What is delivered next was stored a while ago: on its way to the cache before its turn. */
@@ -223,17 +165,6 @@ static void give_back(struct memory_hold *h)
 	memory_flow_schedule(m);
 }
 
-static struct memory_record *record(struct memory_hold *h, const struct failures *failures)
-{
-	if (!h->record) {
-		h->record = xcalloc(1, sizeof(*h->record));
-		h->record->hold = h;
-		h->flow->bus->n_records++;
-	}
-	h->record->failures = *failures;
-	return h->record;
-}
-
 static void park(struct memory_hold *h, struct wheel_entry *timer, int64_t delay_ms)
 {
 	struct memory_bus *b = h->flow->bus;
@@ -276,10 +207,10 @@ static void settle_one(struct memory_bus *b, struct flow *f, const struct settle
 		give_back(h);
 		return;
 	case SETTLE_RETRY:
-		record(h, &s->failures);
+		memory_hold_record(h, &s->failures);
 		break;
 	case SETTLE_PARK:
-		park(h, &record(h, &s->failures)->park, s->delay_ms);
+		park(h, &memory_hold_record(h, &s->failures)->park, s->delay_ms);
 		break;
 	}
 	if (s->ctx) {

@@ -9,13 +9,14 @@
 
 void *memory_lines_alloc(size_t n)
 {
-	void *p = aligned_alloc(64, (n + 63) & ~(size_t)63);
+	const size_t size = (n + 63) & ~(size_t)63;
+	void *p = aligned_alloc(64, size);
 
 	if (!p) {
-		log_error("memory", "out of memory bytes=%zu", n);
+		log_error("memory", "out of memory bytes=%zu", size);
 		abort();
 	}
-	return memset(p, 0, n);
+	return memset(p, 0, size);
 }
 
 /* ---- slabs ----------------------------------------------------------------- */

@@ -23,7 +23,7 @@ struct memory_flow;
 
 enum {
 	MEMORY_CHUNK = 64,	    /* most events that share a block */
-	MEMORY_CHUNK_BYTES = 65536, /* a block is closed when it has this many */
+	MEMORY_CHUNK_BYTES = 16384, /* a block is closed when it has this many */
 	MEMORY_SLICE = 8192,	    /* entries walked or let go in one turn, whatever waits */
 	MEMORY_SLAB = 256,	    /* entries allocated together */
 	MEMORY_FREE_MAX = 8192,	    /* unused entries and holds that are kept for later */
@@ -192,7 +192,8 @@ struct memory_hold {
 	struct memory_flow *flow;
 	struct memory_entry *entry;
 	struct memory_record *record; /* NULL: it never failed */
-	enum memory_hold_state state;
+	uint8_t state;		      /* enum memory_hold_state */
+	uint8_t index;		      /* in its slab */
 };
 
 /* What a hold needs once it failed. */
@@ -274,10 +275,17 @@ void memory_settle(struct adapter *a, struct flow *f, const struct settlement *i
 /* One upcall for a flow that is ready, the last thing done with it. Returns events delivered. */
 uint32_t memory_flow_step(struct memory_flow *m);
 bool memory_flow_has_work(const struct memory_flow *m);
-void memory_hold_free(struct memory_hold *h); /* with its claim on the entry */
 /* Gives back what has waited long enough, a turn's share. */
 void memory_parked_return(struct memory_bus *b);
-void memory_holds_finish(struct memory_bus *b);
+
+/* ---- holds (memory_hold.c) ------------------------------------------------------- */
+
+/* The claim of the ring becomes that of the hold. */
+struct memory_hold *memory_hold_create(struct memory_flow *m, struct memory_entry *e);
+struct memory_record *memory_hold_record(struct memory_hold *h, const struct failures *failures);
+void memory_hold_free(struct memory_hold *h); /* with its claim on the entry */
+size_t memory_holds_footprint(const struct memory_bus *b);
+void memory_holds_finish(struct memory_bus *b); /* all were freed */
 
 /* ---- the bus (memory.c) ---------------------------------------------------------- */
 
@@ -303,7 +311,7 @@ struct memory_bus {
 	struct wheel wheel;
 	struct list expired;	/* of wheel, not yet given back */
 	struct list free_holds; /* by memory_hold.link */
-	size_t n_free_holds;
+	size_t n_free_holds, hold_bytes;
 	size_t charged;	     /* against the budget, beside the events themselves */
 	size_t queue_bytes;  /* rings and heaps of all flows */
 	uint64_t turn;	     /* counts turns with work */

@@ -157,7 +157,7 @@ static void come_or_go(int f)
 	settle_some(m, m->pf.n);
 	flow_unsubscribe(&m->pf.f);
 	probe_until(&probe, m->pf.gone);
-	look(m); /* a loss told at last */
+	look_at_all(); /* a loss told at last */
 	probe_forget(&m->pf);
 	m->looked_at = 0;
 	m->here = false;
