@@ -29,7 +29,7 @@ enum {
 	MEMORY_FREE_MAX = 8192,	    /* unused entries and holds that are kept for later */
 };
 
-/* A block of events that were stored together, and when. */
+/* A block of events that were stored together, and when. It lives in the block that it keeps. */
 struct memory_chunk {
 	struct event_block *block;
 	int64_t stored_ms;	/* unix, for start by time */
@@ -312,11 +312,12 @@ struct memory_bus {
 	struct list expired;	/* of wheel, not yet given back */
 	struct list free_holds; /* by memory_hold.link */
 	size_t n_free_holds, hold_bytes;
-	size_t charged;	     /* against the budget, beside the events themselves */
-	size_t queue_bytes;  /* rings and heaps of all flows */
-	uint64_t turn;	     /* counts turns with work */
-	uint64_t full_turn;  /* when full_text was made */
-	char full_text[240]; /* who fills the memory */
+	size_t charged;		  /* against the budget, beside the events themselves */
+	size_t queue_bytes;	  /* rings and heaps of all flows */
+	int64_t unix_ms, unix_at; /* the time of day, and at which loop time it was read */
+	uint64_t turn;		  /* counts turns with work */
+	uint64_t full_turn;	  /* when full_text was made */
+	char full_text[240];	  /* who fills the memory */
 	struct log_repeat full_log;
 	struct delivery out[MEMORY_DELIVER];
 };

@@ -7,10 +7,8 @@
  * pin its neighbours' bytes.
  */
 #include <assert.h>
-#include <stdlib.h>
 
 #include "adapters/memory_impl.h"
-#include "base/mem.h"
 
 void memory_log_init(struct memory_bus *b)
 {
@@ -64,18 +62,19 @@ static void copy_event(const struct event *from, struct event *to, uint8_t *byte
 struct memory_chunk *memory_chunk_create(struct memory_bus *b, struct memory_entry *const *entries,
 					 uint32_t n)
 {
-	struct memory_chunk *c = xcalloc(1, sizeof(*c));
-	size_t bytes = 0;
+	size_t bytes = 0, cost = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
 		bytes += event_size(entries[i]->event);
-		c->cost += entries[i]->bytes;
+		cost += entries[i]->bytes;
 	}
-	c->block = event_block_create(n, bytes, NULL, b->base.env.budget);
-	c->live = n;
-	c->live_cost = c->cost;
-	struct event *events = event_block_events(c->block);
-	uint8_t *to = event_block_extra(c->block);
+	/* The chunk itself stands first in the block's extra bytes. */
+	struct event_block *block = event_block_create(n, sizeof(struct memory_chunk) + bytes, NULL,
+						       b->base.env.budget);
+	struct memory_chunk *c = (struct memory_chunk *)(void *)event_block_extra(block);
+	*c = (struct memory_chunk){.block = block, .live = n, .live_cost = cost, .cost = cost};
+	struct event *events = event_block_events(block);
+	uint8_t *to = (uint8_t *)(c + 1);
 	for (uint32_t i = 0; i < n; i++) {
 		copy_event(entries[i]->event, &events[i], to);
 		to += event_size(&events[i]);
@@ -83,12 +82,6 @@ struct memory_chunk *memory_chunk_create(struct memory_bus *b, struct memory_ent
 		entries[i]->chunk = c;
 	}
 	return c;
-}
-
-static void chunk_free(struct memory_chunk *c)
-{
-	event_block_unref(c->block);
-	free(c);
 }
 
 static struct memory_entry *entry_of(struct list *link)
@@ -123,7 +116,7 @@ static void chunk_compact(struct memory_bus *b, struct memory_chunk *c, struct l
 	struct memory_chunk *to = memory_chunk_create(b, left, n);
 	to->stored_ms = c->stored_ms;
 	to->mono_ms = c->mono_ms;
-	chunk_free(c);
+	event_block_unref(c->block);
 }
 
 /* e is not needed by anybody and leaves the history. */
@@ -147,7 +140,7 @@ void memory_entry_evict(struct memory_bus *b, struct memory_entry *e)
 	c->live_cost -= e->bytes;
 	memory_entry_free(l, e);
 	if (c->live == 0) {
-		chunk_free(c);
+		event_block_unref(c->block);
 	} else if (c->idle == 0 && c->live_cost < c->cost / 2) {
 		chunk_compact(b, c, at);
 	}
@@ -200,7 +193,7 @@ void memory_log_finish(struct memory_bus *b)
 		struct memory_chunk *c = entry_of(item)->chunk;
 
 		if (--c->live == 0) {
-			chunk_free(c);
+			event_block_unref(c->block);
 		}
 	}
 	memory_ring_finish(&l->idle);

@@ -22,7 +22,7 @@
 struct chunk_work {
 	struct publish *p;
 	uint32_t first, n; /* items */
-	int64_t unix_ms, mono_ms;
+	int64_t mono_ms;
 	uint64_t topic_hash[MEMORY_CHUNK]; /* of each item */
 	uint32_t hash[MEMORY_CHUNK];
 	uint32_t stored;
@@ -238,8 +238,11 @@ void memory_store(struct memory_bus *b, struct publish *p)
 
 	w.p = p;
 	w.full = false;
-	w.unix_ms = clock_unix_ms();
 	w.mono_ms = (int64_t)uv_now(b->base.env.loop);
+	if (b->unix_at != w.mono_ms) {
+		b->unix_at = w.mono_ms;
+		b->unix_ms = clock_unix_ms();
+	}
 	for (w.first = 0; w.first < p->n; w.first += w.n) {
 		w.stored = 0;
 		look_ahead(b, &w);
@@ -249,7 +252,7 @@ void memory_store(struct memory_bus *b, struct publish *p)
 		if (w.stored > 0) {
 			struct memory_chunk *c = memory_chunk_create(b, w.entries, w.stored);
 
-			c->stored_ms = w.unix_ms;
+			c->stored_ms = b->unix_ms;
 			c->mono_ms = w.mono_ms;
 			route_chunk(b, &w);
 		}
