@@ -106,6 +106,7 @@ static struct flight *arrive(struct feed *f, const struct delivery *d)
 	fl->failures = d->failures;
 	fl->position = d->position;
 	fl->size = (uint32_t)event_size(d->event);
+	fl->late = f->bus->draining;
 	list_push_back(&f->flights, &fl->all);
 	f->n_flights++;
 	f->epoch = d->epoch;
@@ -185,7 +186,7 @@ static void settle_later(struct flight *fl, enum settle_kind kind)
 	if (kind == SETTLE_RELEASE) {
 		f->counts.returned++;
 		f->bus->totals.returned++;
-		f->bus->report.returned += f->bus->draining;
+		f->bus->report.returned += f->bus->draining && !fl->late;
 	}
 	feed_mark(f);
 }

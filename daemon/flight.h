@@ -50,12 +50,14 @@ struct flight {
 	uint32_t size;		    /* bytes of the event */
 	uint8_t state;
 	uint8_t settle;	    /* enum settle_kind, on feed->settling */
-	uint8_t releases;   /* in a row, by members; saturates */
+	uint8_t releases;   /* in a row, by different members */
+	uint8_t rounds;	    /* times that everyone had released it; saturates */
 	bool leased : 1;    /* OUT: one of those that are worked on */
 	bool recording : 1; /* WAITING: the record was not confirmed yet */
 	bool due : 1;	    /* WAITING: its time has come */
 	bool give_back : 1; /* WAITING: to the broker as soon as it is recorded */
 	bool windowed : 1;  /* counts in the feed's retry window */
+	bool late : 1;	    /* came while the daemon drained: nobody had it */
 };
 
 /* Flights come from chunks, so that none costs an allocation; chunks go back when many are free. */

@@ -41,7 +41,7 @@ static void retry(struct flight *fl, const struct decision *d)
 	const bool parks =
 		adapter_capabilities(f->broker->adapter)->park && f->group->order == ORDER_NONE;
 
-	fl->releases = 0;
+	fl->releases = fl->rounds = 0;
 	f->counts.retried++;
 	f->bus->totals.retried++;
 	if (parks && (feed_deserted(f) || feed_window_full(f))) {
@@ -115,16 +115,25 @@ void step_give_back(struct flight *fl)
 
 /* ---- release -------------------------------------------------------------------- */
 
-static struct member *somebody_else(const struct feed *f, const struct subscription *by)
+/* The member whose turn it is. Who releases goes to the end, so that one after the other sees it.
+ */
+static struct member *somebody_else(struct feed *f, struct subscription *by)
 {
-	struct list *it = list_first(&f->hungry);
-	struct member *m = it ? container_of(it, struct member, place) : NULL;
+	struct list *it;
 
-	if (m && m->sub == by) {
-		it = it->next;
-		m = it != &f->hungry ? container_of(it, struct member, place) : NULL;
+	for (uint32_t i = 0; i < by->n_members; i++) {
+		struct member *m = &by->members[i];
+
+		if (m->feed == f && m->hungry) {
+			list_remove(&m->place);
+			list_push_back(&f->hungry, &m->place);
+		}
 	}
-	return m;
+	it = list_first(&f->hungry);
+	if (!it || container_of(it, struct member, place)->sub == by) {
+		return NULL;
+	}
+	return container_of(it, struct member, place);
 }
 
 static int64_t release_delay_ms(uint32_t rounds)
@@ -136,13 +145,13 @@ static int64_t release_delay_ms(uint32_t rounds)
 		.multiplier = 2,
 	};
 
-	return backoff_delay_ms(&b, rounds ? rounds : 1, 0);
+	return backoff_delay_ms(&b, rounds, 0);
 }
 
-static void release(struct flight *fl, const struct subscription *by)
+static void release(struct flight *fl, struct subscription *by)
 {
 	struct feed *f = fl->feed;
-	struct member *other;
+	struct member *other = NULL;
 
 	f->counts.released++;
 	f->bus->totals.released++;
@@ -151,9 +160,13 @@ static void release(struct flight *fl, const struct subscription *by)
 		return;
 	}
 	fl->releases += fl->releases < UINT8_MAX;
-	other = fl->releases % f->n_open ? somebody_else(f, by) : NULL;
+	if (fl->releases < f->n_open && fl->releases < UINT8_MAX) {
+		other = somebody_else(f, by);
+	}
 	if (!other || !member_give(other, fl)) {
-		wait_until(fl, release_delay_ms(fl->releases / f->n_open));
+		fl->releases = 0;
+		fl->rounds += fl->rounds < UINT8_MAX;
+		wait_until(fl, release_delay_ms(fl->rounds));
 	}
 }
 

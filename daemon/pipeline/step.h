@@ -18,7 +18,7 @@ struct ending {
 	bool has_delay;
 	int64_t delay_ms;
 	struct policy_limits limits;   /* of the member that had it */
-	const struct subscription *by; /* RELEASE: somebody else first; may be NULL */
+	struct subscription *by; /* RELEASE: somebody else first */
 };
 
 /* A delivery ended. */

@@ -264,6 +264,37 @@ def test_release_goes_to_another_member_uncounted(daemon, topic, group):
     assert (n.event.payload, n.attempt) == (b"x", 1)
 
 
+def test_release_visits_every_member_before_it_waits(daemon, topic, group):
+    clients = [daemon.client(f"c{i}") for i in range(4)]
+    for c in clients:
+        c.subscribe(topic, group)
+    clients[0].pub(event(topic, "x"))
+    # The first one gives it back alone, then the others come: it has its turn at each of them.
+    for _ in range(3):
+        seen = []
+        while len(seen) < 4:
+            c = next((c for c in clients if c.deliveries or c.poll(0.02) and c.deliveries), None)
+            if c:
+                m = c.deliveries.popleft()
+                seen.append(c)
+                c.nack(m, cls=RELEASE)
+        assert len(set(map(id, seen))) == 4 and m.attempt == 1
+
+
+def test_release_goes_to_a_member_that_came_later(daemon, topic, group):
+    a = daemon.client("a")
+    a.subscribe(topic, group)
+    a.pub(event(topic, "x"))
+    a.nack(a.next(), cls=RELEASE)
+    m = a.next()  # alone: the same one, after a while
+    b = daemon.client("b")
+    b.subscribe(topic, group)
+    a.nack(m, cls=RELEASE)
+    m = b.next(timeout=20)
+    assert m.attempt == 1
+    b.ack(m)
+
+
 def test_release_by_every_member_backs_off_and_loses_nothing(daemon, topic, group):
     a, b = daemon.client("a"), daemon.client("b")
     a.subscribe(topic, group)

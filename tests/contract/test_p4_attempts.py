@@ -117,6 +117,31 @@ def test_release_and_unsubscribe_do_not_count(make_daemon, topic, group):
     assert c.next().attempt == 1
 
 
+def test_what_was_not_written_to_a_dead_client_does_not_count(daemon, topic, group):
+    c = daemon.client("never reads")
+    c.subscribe(topic, group, concurrency=10, max_in_flight_bytes=8 << 20)
+    other = daemon.client("other")
+    other.pub(event(topic, bytes(900000)))  # more than the socket takes
+    other.pub(event(topic, "behind it"))
+    other.until(
+        lambda: any(x["outstanding"] for x in other.status()["clients"]),
+        "the first one handed out",
+    )
+    c.close()
+    other.subscribe(topic, group)
+    assert [m.attempt for m in other.collect(2)] == [1, 1]
+
+
+def test_extend_accepts_what_is_not_worked_on_yet(daemon, topic, group):
+    c = daemon.client()
+    c.subscribe(topic, group)
+    c.pub(*[event(topic, str(i)) for i in range(3)])
+    first, _, last = [c.next() for _ in range(3)]
+    s = c.extend((first.tag, last.tag + 1), settled=True)
+    assert [(r.first, r.last) for r in s.settled] == [(first.tag, last.tag)]
+    assert [(r.first, r.last) for r in s.stale] == [(last.tag + 1, last.tag + 1)]
+
+
 def test_reason_patterns_judge_failures_that_no_class_judged(make_daemon, topic, group):
     retry = {"initial_delay": "10ms", "max_delay": "10ms", "never_on": ["lease*"]}
     d = make_daemon({"defaults": {"lease": "200ms", "retry": retry}})

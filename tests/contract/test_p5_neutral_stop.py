@@ -85,6 +85,30 @@ def test_the_deadline_returns_what_is_still_held(make_daemon, topic, group):
     assert re.search(r"drained 0, returned 1, unconfirmed 0", d.log())
 
 
+def test_a_drain_reports_what_became_of_what_was_held(make_daemon, topic, group):
+    retry = {"initial_delay": "1h", "max_delay": "1h"}
+    d = make_daemon({"drain": {"timeout": "1500ms"}, "defaults": {"retry": retry}})
+    c, idle = d.client(), d.client("idle")
+    c.subscribe(topic, group, concurrency=10)
+    c.pub(*[event(topic, str(i)) for i in range(6)])
+    held = [c.next() for _ in range(6)]
+    c.nack(held[0], held[1], settled=True)  # two wait for their retry
+    d.signal(signal.SIGTERM)
+    assert c.take("drain")[1].deadline_ms == 1500
+    idle.take("drain")
+    (a,) = idle.answered(idle.publish(event(topic, "no")))
+    assert a.outcome == pb.OUTCOME_NOT_STORED and a.reason == pb.REASON_DRAINING
+    n = idle.subscribe(topic, group, wait=False)
+    assert idle.take("error", match=lambda m: m.subscription == n)[1].reason == pb.REASON_DRAINING
+    assert c.answered(c.publish(event(topic + ".result", "yes"))) == [True]
+    assert c.extend(held[2], settled=True).settled
+    c.ack(held[2], held[3], settled=True)
+    c.nack(held[4], settled=True)
+    c.wait_closed()  # held[5] stays unsettled to the deadline
+    assert d.wait() == 0
+    assert "drained 3, returned 4, unconfirmed 0" in d.log()
+
+
 @pytest.mark.durable
 def test_sigterm_under_load_fails_no_good_event(make_daemon, topic, group):
     """Three stops under load; every event ends acknowledged at attempt 1, none dead-lettered, none failed."""

@@ -220,6 +220,18 @@ def test_publishes_of_one_session_keep_their_order(daemon, topic, group):
     assert [int(m.event.payload) for m in c.collect(2000)] == list(range(2000))
 
 
+def test_pipelined_publishes_of_many_topics_and_keys_keep_their_order(daemon, topic, group):
+    c, p = daemon.client(), daemon.client("publisher")
+    c.subscribe(topic + ".>", group, max_in_flight_events=4096)
+    for i in range(60):
+        p.publish(*[event(f"{topic}.{j % 3}", str(40 * i + j), key=str(j % 5)) for j in range(40)])
+    seen = {}
+    for m in c.collect(2400):
+        seen.setdefault((m.event.topic, m.event.key), []).append(int(m.event.payload))
+    assert len(seen) == 15
+    assert all(v == sorted(set(v)) for v in seen.values())
+
+
 @pytest.mark.broker_fault
 def test_publishes_keep_their_order_over_a_broker_restart(make_daemon, adapter, topic, group):
     import threading
