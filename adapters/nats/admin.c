@@ -156,6 +156,9 @@ static const char *take_view(struct nats_adapter *a, json_t *info)
 	if (!config || !state || !created) {
 		return "the server's answer is not understood";
 	}
+	if (json_is_true(json_object_get(config, "no_ack"))) {
+		return "the stream has no_ack set: nothing is ever confirmed";
+	}
 	take_subjects(a, config);
 	v->first_seq = (uint64_t)number(state, "first_seq");
 	v->last_seq = (uint64_t)number(state, "last_seq");
