@@ -388,6 +388,7 @@ int pub_main(struct ctl *ctl, int argc, char **argv)
 	int opt, status;
 
 	ctl->usage = usage;
+	setvbuf(stdout, NULL, _IOLBF, 0); /* who reads the answers may wait for each */
 	buf_init(&p.input);
 	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		status = set(&p, opt);

@@ -147,7 +147,7 @@ static void print_head(const struct ctl *ctl, const json_t *daemon)
 	       json_integer_value(json_object_get(daemon, "pid")),
 	       json_number_value(json_object_get(daemon, "uptime_ms")) / 1e3,
 	       socket ? socket : "?");
-	printf("memory %.1f of %.0f MiB, %" JSON_INTEGER_FORMAT " clients\n",
+	printf("memory %.1f of %.0f MiB, clients %" JSON_INTEGER_FORMAT "\n",
 	       mib(daemon, "memory_used"), mib(daemon, "memory_limit"),
 	       json_integer_value(json_object_get(daemon, "clients")));
 }
