@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "daemon/listener.h"
+#include "tests/unit/suite.h"
 
 static uv_loop_t loop;
 static char folder[64], path[128];
@@ -244,10 +245,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("listener");
 	TCase *tc = tcase_create("listener");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_mode_whatever_the_umask);
@@ -259,11 +257,5 @@ int main(void)
 	tcase_add_test(tc, test_one_missing_folder_is_made);
 	tcase_add_test(tc, test_socket_activation);
 	tcase_add_test(tc, test_wrong_sockets_from_the_manager);
-	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_FORK);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run_case("listener", tc);
 }
