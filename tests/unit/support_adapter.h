@@ -41,7 +41,7 @@ struct probe_flow {
 	uint32_t n, cap;
 	uint32_t settled; /* got[0..settled) were given to probe_settle */
 	struct flow_note notes[PROBE_NOTES];
-	uint32_t n_notes, recorded;
+	uint32_t n_notes, recorded, revoked;
 	void *last_recorded;
 	bool gone;
 	uint32_t calls; /* of on_deliver */
@@ -83,6 +83,14 @@ static inline void probe_on_flow(void *ctx, struct flow *f, const struct flow_no
 	pf->notes[pf->n_notes++] = *note;
 }
 
+static inline void probe_on_revoked(void *ctx, struct flow *f, void *const *handles, uint32_t n)
+{
+	(void)ctx;
+	(void)handles;
+	(void)n;
+	((struct probe_flow *)f->owner)->revoked++;
+}
+
 static inline void probe_on_recorded(void *ctx, struct flow *f, void *item, int rc)
 {
 	struct probe_flow *pf = f->owner;
@@ -110,6 +118,7 @@ static const struct adapter_upcalls probe_upcalls = {
 	.on_down = probe_on_down,
 	.on_deliver = probe_on_deliver,
 	.on_flow = probe_on_flow,
+	.on_revoked = probe_on_revoked,
 	.on_recorded = probe_on_recorded,
 	.on_flow_gone = probe_on_flow_gone,
 	.on_stopped = probe_on_stopped,
