@@ -75,10 +75,10 @@ void pub_add(struct nats_adapter *a, struct publish *p)
 
 /* ---- telling ----------------------------------------------------------------------- */
 
-/* Before the last item is told: the batch may be gone afterwards. */
-static struct publish *let_go(struct nats_adapter *a, struct pub_batch *b)
+/* Before an item is told: with the last one p may be gone afterwards, and ours goes now. */
+static void let_go(struct nats_adapter *a, struct publish *p)
 {
-	struct publish *p = b->p;
+	struct pub_batch *b = p->impl;
 
 	if (p->untold == 1) {
 		list_remove(&b->link);
@@ -87,13 +87,11 @@ static struct publish *let_go(struct nats_adapter *a, struct pub_batch *b)
 		free(b);
 		p->impl = NULL;
 	}
-	return p;
 }
 
-static void fail(struct nats_adapter *a, struct pub_batch *b, uint32_t i, const struct answer *why)
+static void fail(struct nats_adapter *a, struct publish *p, uint32_t i, const struct answer *why)
 {
-	struct publish *p = let_go(a, b);
-
+	let_go(a, p);
 	p->items[i].answer = *why;
 	p->items[i].duplicate = false;
 	adapter_tell(&a->base, p, i);
@@ -119,11 +117,11 @@ static void free_slot(struct nats_adapter *a, struct pub_slot *s)
 
 static void fail_slot(struct nats_adapter *a, struct pub_slot *s, const struct answer *why)
 {
-	struct pub_batch *b = s->batch;
+	struct publish *p = s->batch->p;
 	const uint32_t i = s->item;
 
 	free_slot(a, s);
-	fail(a, b, i, why);
+	fail(a, p, i, why);
 }
 
 /* ---- sending ------------------------------------------------------------------------ */
@@ -214,7 +212,7 @@ static int send_next(struct nats_adapter *a, struct pub_batch *b)
 			pub->resend = pub->tail;
 		}
 	} else {
-		fail(a, b, i, &why);
+		fail(a, b->p, i, &why);
 	}
 	return 0;
 }
@@ -313,12 +311,12 @@ void pub_on_reply(struct nats_adapter *a, struct slice token, struct slice data)
 	if (!ack.ok) {
 		on_refused(a, seq, &ack);
 	} else {
-		struct pub_batch *b = s->batch;
+		struct publish *p = s->batch->p;
 		const uint32_t i = s->item;
 
 		free_slot(a, s);
-		adapter_tell_ok(&a->base, let_go(a, b), i, (struct position){ack.seq, 0},
-				ack.duplicate);
+		let_go(a, p);
+		adapter_tell_ok(&a->base, p, i, (struct position){ack.seq, 0}, ack.duplicate);
 	}
 }
 
@@ -408,7 +406,7 @@ static void end_unsent(struct nats_adapter *a, struct pub_batch *b)
 	list_remove(&b->queue);
 	answer_unsent(a, &why);
 	for (uint32_t i = first; i < n; i++) {
-		fail(a, b, i, &why);
+		fail(a, p, i, &why);
 	}
 }
 

@@ -315,13 +315,15 @@ void flow_settle_items(struct nats_flow *nf, const struct settlement *items, uin
 
 void acks_on_up(struct nats_adapter *a)
 {
-	while (!list_empty(&a->unsent_acks)) {
-		struct held *h = container_of(list_first(&a->unsent_acks), struct held, link);
+	struct list *item;
+
+	while ((item = list_pop_front(&a->unsent_acks))) {
+		struct held *h = container_of(item, struct held, link);
 
 		if (!say(a, h, h->last_word)) {
+			list_push_front(&a->unsent_acks, item);
 			return;
 		}
-		list_remove(&h->link);
 		destroy(a, h);
 	}
 }
