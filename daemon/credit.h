@@ -14,9 +14,9 @@
 
 /* Below this the level does not sink, so that a crowd of sessions can still move. */
 #define CREDIT_MIN_BYTES ((uint64_t)4096)
-/* Memory that an event of small size takes for each of its bytes: its structs, its answer, and the
- * read buffer that it lies in. */
-#define CREDIT_OVERHEAD 2
+/* Memory that a small event (128 B) takes for each byte that is counted: its structs, its answer,
+ * and the read buffer that it lies in. */
+#define CREDIT_OVERHEAD 4
 /* A client that passes the highest credit in this many frames in a row is cut. */
 #define CREDIT_MAX_STRIKES 16
 /* How long a client may take to notice that its credit shrank. */

@@ -8,7 +8,8 @@
  *   the output is flushed and shut, what still arrives is thrown away for SESSION_LINGER_MS;
  * - the peer goes, or a deadline of session_time.c passes: session_cut;
  * - it has more to say than a turn allows: it goes on set->waiting and reads on in the next
- *   turn, so a flood costs its sender, not the others;
+ *   turn, so a flood costs its sender, not the others; when many together have, some are read in a
+ *   later turn (must_wait);
  * - publishes outlive the session: session_publish_detach.
  * Memory goes when both handles are closed.
  */
@@ -246,6 +247,7 @@ void session_spend(struct session *s, size_t bytes)
 		s->turn_bytes = 0;
 	}
 	s->turn_bytes += bytes;
+	s->set->turn_bytes += bytes;
 }
 
 static bool spent(const struct session *s)
@@ -295,6 +297,25 @@ static bool session_input(struct session *s)
 	return false;
 }
 
+/*
+ * Whether to leave the bytes with the kernel for a later turn. When a turn could not serve
+ * everybody, those it served stand back until the others had theirs: that is one round.
+ */
+static bool must_wait(struct session *s)
+{
+	struct sessions *set = s->set;
+
+	if (set->long_round && s->round == set->round) {
+		return true;
+	}
+	if (set->turn_bytes >= SESSION_TURN_TOTAL) {
+		set->long_round = set->left_out = true;
+		return true;
+	}
+	s->round = set->round;
+	return false;
+}
+
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
 	/* What a failed session still sends is read and thrown away, so that it can get to
@@ -309,6 +330,11 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 		*buf = uv_buf_init((char *)sink, sizeof(sink));
 		return;
 	}
+	if (must_wait(s)) {
+		*buf = uv_buf_init(NULL, 0);
+		return;
+	}
+	s->framer.ceiling = s->set->read_ceiling;
 	p = framer_space(&s->framer, &n);
 	*buf = uv_buf_init((char *)p, (unsigned)n);
 }
@@ -318,6 +344,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	struct session *s = stream->data;
 
 	(void)buf;
+	if (n == UV_ENOBUFS) {
+		return; /* on_alloc had it wait; the loop tells of it again */
+	}
 	if (n < 0) {
 		session_cut(s, n == UV_EOF || n == UV_ECONNRESET ? NULL : uv_strerror((int)n));
 		return;

@@ -29,6 +29,11 @@
 
 /* Work one session may cause in one turn, in bytes read and replies queued. */
 #define SESSION_TURN_BYTES ((size_t)256 * 1024)
+/* The same of all sessions together: the answers to what was read come before more is read. */
+#define SESSION_TURN_TOTAL ((size_t)2 * 1024 * 1024)
+/* Read buffers of a session, by how many share the memory. */
+#define SESSION_READ_MIN ((size_t)16 * 1024)
+#define SESSION_READ_MAX ((size_t)256 * 1024)
 /* What a status or explain request costs of it. */
 #define SESSION_ADMIN_COST ((size_t)64 * 1024)
 /* Deliveries are taken from the bus while less than this waits to be written. */
@@ -68,13 +73,18 @@ struct sessions {
 	struct list dirty;   /* sessions with something to write or to take from the bus */
 	struct list waiting; /* sessions that used their turn up while there was more to read */
 	uint64_t turn;
+	size_t turn_bytes;   /* work done in this turn */
+	uint64_t round;	     /* of turns: nobody is read twice before everybody was read once */
+	bool long_round;     /* it takes more than one turn */
+	bool left_out;	     /* somebody was not read in this turn */
+	size_t read_ceiling; /* largest read buffer of a session */
 	uint64_t next_id;
 	int64_t started_ms;
 	bool draining, quiet, stopping, closing, stopped;
 	struct credit_pool credit;
 	struct buf spare[SESSION_SPARE_BUFFERS];
 	uint32_t n_spare;
-	struct log_repeat fault_log;
+	struct log_repeat fault_log, short_log;
 	void (*on_stopped)(void *ctx);
 	void *ctx;
 	/* Scratch of one call. */
@@ -132,7 +142,8 @@ struct session {
 
 	/* in */
 	struct framer framer;
-	uint64_t turn; /* that turn_bytes counts */
+	uint64_t round; /* that it was read in */
+	uint64_t turn;	/* that turn_bytes counts */
 	size_t turn_bytes;
 
 	/* out */

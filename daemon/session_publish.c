@@ -191,6 +191,10 @@ static bool credit_ok(struct intake *in, size_t bytes, struct answer *why)
 	struct credit_pool *pool = &s->set->credit;
 
 	if (bytes > in->room) {
+		log_repeated(&s->set->short_log, LOG_LEVEL_WARN, "sessions",
+			     "publishes are refused: limits.memory is used up used=%zu limit=%zu "
+			     "publishing=%" PRIu64,
+			     s->set->budget->used, s->set->budget->limit, pool->outstanding);
 		answer_set(why, OUTCOME_NOT_STORED, REASON_OVERLOADED,
 			   "the daemon is short of memory; send again later");
 		return false;

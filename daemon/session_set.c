@@ -45,6 +45,17 @@ static void resume_waiting(struct sessions *set)
 	}
 }
 
+static void next_turn(struct sessions *set)
+{
+	set->turn++;
+	set->turn_bytes = 0;
+	if (!set->left_out) {
+		set->round++;
+		set->long_round = false;
+	}
+	set->left_out = false;
+}
+
 static void idle_turn(uv_idle_t *idle)
 {
 	(void)idle; /* its being active is what matters */
@@ -73,8 +84,19 @@ static void touch_all(struct sessions *set)
 	}
 }
 
+/* A sixteenth of the memory may lie in read buffers when every session has one. */
+static void update_read_ceiling(struct sessions *set)
+{
+	size_t share = set->budget->limit / 16 / (set->open + 1);
+
+	set->read_ceiling = share < SESSION_READ_MIN   ? SESSION_READ_MIN
+			    : share > SESSION_READ_MAX ? SESSION_READ_MAX
+						       : share;
+}
+
 void sessions_update_credit(struct sessions *set)
 {
+	update_read_ceiling(set);
 	if (set->bus && set->open > 0 &&
 	    credit_pool_update(&set->credit, set->open, bus_publish_room(set->bus))) {
 		log_debug("sessions", "publish credit of a session changed bytes=%llu sessions=%u",
@@ -125,7 +147,7 @@ static void before_poll(uv_prepare_t *prepare)
 {
 	struct sessions *set = prepare->data;
 
-	set->turn++;
+	next_turn(set);
 	resume_waiting(set);
 	flush_dirty(set);
 	set_idle(set);
@@ -147,6 +169,7 @@ struct sessions *sessions_create(const struct sessions_options *o)
 	list_init(&set->all);
 	list_init(&set->dirty);
 	list_init(&set->waiting);
+	update_read_ceiling(set);
 	ranges_init(&set->ack.tags);
 	ranges_init(&set->settled);
 	ranges_init(&set->stale);

@@ -10,7 +10,8 @@
 
 void framer_init(struct framer *f, size_t max_frame, struct budget *budget)
 {
-	*f = (struct framer){.max_frame = max_frame, .size = READ_SIZE, .budget = budget};
+	*f = (struct framer){
+		.max_frame = max_frame, .size = READ_SIZE, .ceiling = READ_MAX, .budget = budget};
 }
 
 void framer_finish(struct framer *f)
@@ -56,15 +57,21 @@ static void grow(struct framer *f, size_t size)
 	f->fill = n;
 }
 
+static size_t usual_size(const struct framer *f)
+{
+	return f->size < f->ceiling ? f->size : f->ceiling;
+}
+
 /*
  * The size of a buffer for a frame of `whole` bytes, `have` of which arrived. It follows what
  * arrived, not what the header promises: a peer pays with bytes for the memory it takes.
  */
 static size_t buffer_size(const struct framer *f, size_t whole, size_t have)
 {
-	size_t size = have * 2 > f->size ? have * 2 : f->size;
+	const size_t usual = usual_size(f);
+	size_t size = have * 2 > usual ? have * 2 : usual;
 
-	return whole > f->size && whole < size ? whole : size;
+	return whole > usual && whole < size ? whole : size;
 }
 
 uint8_t *framer_space(struct framer *f, size_t *n)
@@ -72,7 +79,7 @@ uint8_t *framer_space(struct framer *f, size_t *n)
 	size_t have = unread(f), whole, wanted;
 
 	if (!f->buf) {
-		grow(f, f->size);
+		grow(f, usual_size(f));
 	}
 	whole = frame_bytes(f);
 	if (f->head > 0 && f->buf->refs == 1) {

@@ -21,7 +21,8 @@ struct framer {
 	struct shared_bytes *buf; /* NULL when nothing is buffered */
 	size_t head, fill;	  /* unread bytes are buf->bytes[head .. fill) */
 	size_t max_frame;	  /* largest body in bytes */
-	size_t size;		  /* of the next buffer; follows the size of frames */
+	size_t size;		  /* of the next buffer; follows the size of frames... */
+	size_t ceiling;		  /* ...up to here; the owner may set it at any time */
 	struct budget *budget;	  /* charged for buffers */
 };
 

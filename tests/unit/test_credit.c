@@ -13,18 +13,18 @@ START_TEST(test_level_follows_memory)
 
 	credit_pool_init(&p, 100, 64 * KIB);
 	ck_assert_uint_eq(p.level, 64 * KIB);
-	ck_assert(!credit_pool_update(&p, 10, 2000 * KIB));
-	/* 10 sessions share 200 KiB of memory: the highest step that fits is 8 KiB. */
-	ck_assert(credit_pool_update(&p, 10, 200 * KIB));
+	ck_assert(!credit_pool_update(&p, 10, 4000 * KIB));
+	/* 10 sessions share 400 KiB of memory: the highest step that fits is 8 KiB. */
+	ck_assert(credit_pool_update(&p, 10, 400 * KIB));
 	ck_assert_uint_eq(p.level, 8 * KIB);
 	/* Never below the least. */
 	ck_assert(credit_pool_update(&p, 10, 0));
 	ck_assert_uint_eq(p.level, CREDIT_MIN_BYTES);
 	/* Up again: only with a quarter to spare. */
-	ck_assert(!credit_pool_update(&p, 10, 162 * KIB));
-	ck_assert(credit_pool_update(&p, 10, 202 * KIB));
+	ck_assert(!credit_pool_update(&p, 10, 324 * KIB));
+	ck_assert(credit_pool_update(&p, 10, 404 * KIB));
 	ck_assert_uint_eq(p.level, 8 * KIB);
-	ck_assert(credit_pool_update(&p, 10, 1280 * KIB));
+	ck_assert(credit_pool_update(&p, 10, 2560 * KIB));
 	ck_assert_uint_eq(p.level, 64 * KIB);
 }
 END_TEST
@@ -38,7 +38,7 @@ START_TEST(test_what_is_outstanding_counts_as_granted)
 	credit_tell(&p, &u, 1);
 	ck_assert(credit_take(&p, &u, 40 * KIB, 1));
 	/* It used 40 of the 64 KiB that there were: the level is still fair. */
-	ck_assert(!credit_pool_update(&p, 1, 48 * KIB));
+	ck_assert(!credit_pool_update(&p, 1, 96 * KIB));
 	credit_give(&p, &u, 1, 40 * KIB);
 	ck_assert_uint_eq(p.outstanding, 0);
 }
@@ -100,7 +100,7 @@ START_TEST(test_a_shrunk_credit_is_no_fault_of_the_client)
 	credit_pool_init(&p, 100, 64 * KIB);
 	credit_tell(&p, &u, 1);
 	ck_assert(!credit_untold(&p, &u));
-	ck_assert(credit_pool_update(&p, 1, 16 * KIB));
+	ck_assert(credit_pool_update(&p, 1, 32 * KIB));
 	ck_assert(credit_untold(&p, &u));
 	/* It does not know yet, and then may have sent before it read it. */
 	ck_assert(credit_take(&p, &u, 30 * KIB, 500));

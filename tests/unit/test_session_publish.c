@@ -312,7 +312,7 @@ START_TEST(test_short_memory_shrinks_the_credit_and_tells)
 
 	env_start();
 	env_client();
-	the_bus.room = 40000;
+	the_bus.room = 80000;
 	publish(0, 1, "a.b", 1, 10);
 	wait_batches(1);
 	p = published(0);
