@@ -2,12 +2,13 @@
 /*
  * The consumer of a flow at the server: found, made, looked at.
  *
- * Happy path, group: CONSUMER.INFO -> found: flow_live; not found: CONSUMER.DURABLE.CREATE at the
- * flow's start -> flow_live. Without a group: CONSUMER.CREATE at the flow's start, later behind the
- * last settled event. owner.c drives ordered flows with the same requests.
- * Failure modes: it was deleted while we used it: made again behind the last acknowledged position
- * that we saw, so that events may repeat and none is missed. The whole stream was replaced: from
- * its beginning. The server refuses the configuration: refused. No answer: again later.
+ * Happy path, group: STREAM.INFO of the failure records -> CONSUMER.INFO -> found: flow_live; not
+ * found: CONSUMER.DURABLE.CREATE at the flow's start -> flow_live. Without a group: CONSUMER.CREATE
+ * at the flow's start, later behind the last settled event. owner.c drives ordered flows with the
+ * same requests. Failure modes: it was deleted while we used it: made again behind the last
+ * acknowledged position that we saw, so that events may repeat and none is missed. The whole stream
+ * was replaced: from its beginning. The server refuses the configuration: refused. No answer: again
+ * later.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -356,6 +357,32 @@ static void on_found(void *ctx, const struct api_reply *r)
 	}
 }
 
+/* Up to the newest failure record, what the server calls delivered once may have failed before. */
+static void on_recorded(void *ctx, const struct api_reply *r)
+{
+	struct nats_flow *nf = ctx;
+	struct nats_adapter *a = nf->adapter;
+
+	nf->call = NULL;
+	if (r->rc == EB_ECANCELED) {
+		return; /* with the next connection */
+	}
+	if (r->rc != 0) {
+		flow_again(nf, "no answer to a request about failure records");
+		return;
+	}
+	nf->suspect_until = failures_newest(nf, r);
+	nf->call = api_json(a, NULL, nf->find_cb, nf, "CONSUMER.INFO.%s.%s", a->options->stream,
+			    nf->find_name);
+}
+
+void consumer_find(struct nats_flow *nf, const char *name, api_cb found)
+{
+	nf->find_name = name;
+	nf->find_cb = found;
+	nf->call = failures_list(nf, on_recorded);
+}
+
 void consumer_begin(struct nats_flow *nf)
 {
 	struct nats_adapter *a = nf->adapter;
@@ -368,8 +395,7 @@ void consumer_begin(struct nats_flow *nf)
 		flow_gap(nf, "the stream's limits may have removed events meanwhile");
 	}
 	if (nf->durable[0]) {
-		nf->call = api_json(a, NULL, on_found, nf, "CONSUMER.INFO.%s.%s",
-				    a->options->stream, nf->durable);
+		consumer_find(nf, nf->durable, on_found);
 		return;
 	}
 	if (nf->consumer[0]) {

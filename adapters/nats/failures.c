@@ -264,3 +264,41 @@ void failures_read(struct held *h)
 	h->call = api_json(a, json_pack("{s:s}", "last_by_subj", subject), on_read, h,
 			   "STREAM.MSG.GET.KV_%s", bucket);
 }
+
+/*
+ * A server that fails to hand a redelivery to a connection that is going away forgets that it had
+ * delivered the event before: its count alone does not say where records may exist.
+ */
+struct api_call *failures_list(struct nats_flow *nf, api_cb cb)
+{
+	struct nats_adapter *a = nf->adapter;
+	char filter[NATS_SUBJECT_MAX], bucket[96];
+
+	bucket_name(a, bucket);
+	snprintf(filter, sizeof(filter), "$KV.%s.%s.*", bucket, nf->hash);
+	return api_json(a, json_pack("{s:s}", "subjects_filter", filter), cb, nf,
+			"STREAM.INFO.KV_%s", bucket);
+}
+
+uint64_t failures_newest(const struct nats_flow *nf, const struct api_reply *r)
+{
+	json_t *subjects = json_object_get(json_object_get(r->json, "state"), "subjects"), *count;
+	uint64_t newest = 0;
+	const char *subject;
+
+	if (r->code == 404) {
+		return 0; /* nothing failed yet */
+	}
+	if (r->code != 0 || stored_number(r->json, "total") > json_object_size(subjects)) {
+		return nf->adapter->stream
+			.last_seq; /* not told, or too many to tell: look at each */
+	}
+	json_object_foreach(subjects, subject, count)
+	{
+		const char *last = strrchr(subject, '.');
+		const uint64_t seq = last ? strtoull(last + 1, NULL, 10) : 0;
+
+		newest = seq > newest ? seq : newest;
+	}
+	return newest;
+}

@@ -78,8 +78,10 @@ struct nats_flow {
 
 	/* positions */
 	bool floor_known;
-	uint64_t floor;		/* everything up to here is settled: a lower bound */
-	uint64_t last;		/* exclusive: the highest sequence that came */
+	uint64_t floor;	       /* everything up to here is settled: a lower bound */
+	uint64_t last;	       /* exclusive: the highest sequence that came */
+	const char *find_name; /* consumer_find: whom it looks for, and whom it tells */
+	api_cb find_cb;
 	uint64_t suspect_until; /* up to here records may exist although delivered says 1 */
 	char created[40];	/* of the stream that the positions belong to */
 	struct flow_seen {	/* from the last look at the consumer, for what retention took */
@@ -143,6 +145,9 @@ struct nats_flow *flow_by_id(struct nats_adapter *a, uint64_t id);
 void consumer_begin(struct nats_flow *nf);
 /* Looks at it: lag, and what retention took. */
 void consumer_look(struct nats_flow *nf);
+/* Learns where failure records exist (suspect_until), then asks about the consumer of that name,
+ * which lives as long as the flow, and gives found(nf, answer). */
+void consumer_find(struct nats_flow *nf, const char *name, api_cb found);
 /* The lowest sequence above which something is not settled, minus one. Exclusive flows. */
 uint64_t consumer_floor(const struct nats_flow *nf);
 /* Uses this consumer from now on ("": none). */
@@ -191,6 +196,10 @@ void prefix_unref(struct ack_prefix *p);
 
 /* Reads the record of h, sets h->failures, clears h->lookup and marks the flow. */
 void failures_read(struct held *h);
+/* Asks which records of the flow exist; failures_newest makes of the answer (rc 0) the stream
+ * sequence up to which a record may exist, 0 for none. */
+struct api_call *failures_list(struct nats_flow *nf, api_cb cb);
+uint64_t failures_newest(const struct nats_flow *nf, const struct api_reply *r);
 /* Writes h->failures; then on_recorded(ctx) when ctx is given, then held_recorded. Without a group
  * there is nothing to write, and the same calls come. */
 void failures_write(struct held *h, void *ctx);

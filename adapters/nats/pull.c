@@ -180,7 +180,8 @@ static const char *undeliverable(struct nats_flow *nf, const struct event *e, co
 	return NULL;
 }
 
-static void take_new(struct nats_flow *nf, natsMsg *msg, const struct nats_ack_subject *ack)
+static void take_new(struct nats_flow *nf, natsMsg *msg, const struct nats_ack_subject *ack,
+		     bool again)
 {
 	struct nats_adapter *a = nf->adapter;
 	bool repaired = false;
@@ -201,7 +202,7 @@ static void take_new(struct nats_flow *nf, natsMsg *msg, const struct nats_ack_s
 	}
 	h = held_create(nf, ack);
 	h->event = e;
-	h->lookup = nf->durable[0] && (ack->delivered > 1 || ack->stream_seq <= nf->suspect_until);
+	h->lookup = nf->durable[0] && (again || ack->stream_seq <= nf->suspect_until);
 	if (h->lookup) {
 		failures_read(h);
 	}
@@ -241,8 +242,11 @@ static void take(struct nats_flow *nf, natsMsg *msg, const struct nats_ack_subje
 	} else if (nf->exclusive && ack->stream_seq <= nf->last) {
 		ack_directly(nf->adapter, natsMsg_GetReply(msg), "+ACK");
 	} else {
+		/* New events come in order: what lies below the last one was somewhere before. */
+		const bool again = ack->delivered > 1 || ack->stream_seq <= nf->last;
+
 		nf->last = ack->stream_seq > nf->last ? ack->stream_seq : nf->last;
-		take_new(nf, msg, ack);
+		take_new(nf, msg, ack, again);
 	}
 }
 

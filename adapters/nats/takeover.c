@@ -98,12 +98,14 @@ static void on_looked(void *ctx, const struct api_reply *r)
 {
 	struct nats_flow *nf = ctx;
 	struct owner *o = nf->owner;
-	uint64_t floor;
+	uint64_t floor, delivered;
 
 	nf->call = NULL;
 	if (r->rc == 0 && r->err_code == ERR_CONSUMER_NOT_FOUND) {
 		/* Records may exist of whatever it had delivered, which nobody knows any more. */
-		nf->suspect_until = o->at.floor_known ? nf->adapter->stream.last_seq : 0;
+		if (o->at.floor_known) {
+			nf->suspect_until = nf->adapter->stream.last_seq;
+		}
 		make(o);
 		return;
 	}
@@ -113,7 +115,8 @@ static void on_looked(void *ctx, const struct api_reply *r)
 	floor = stored_number(json_object_get(r->json, "ack_floor"), "stream_seq");
 	o->at.floor = o->at.floor_known && o->at.floor > floor ? o->at.floor : floor;
 	o->at.floor_known = true;
-	nf->suspect_until = stored_number(json_object_get(r->json, "delivered"), "stream_seq");
+	delivered = stored_number(json_object_get(r->json, "delivered"), "stream_seq");
+	nf->suspect_until = delivered > nf->suspect_until ? delivered : nf->suspect_until;
 	nf->existed = nf->existed || !nf->existed_known;
 	make(o);
 }
@@ -122,7 +125,6 @@ static void on_looked(void *ctx, const struct api_reply *r)
 static void look(struct owner *o)
 {
 	struct nats_flow *nf = o->flow;
-	struct nats_adapter *a = nf->adapter;
 
 	if (consumer_stream_replaced(nf)) {
 		o->at.floor = 0;
@@ -130,8 +132,7 @@ static void look(struct owner *o)
 		o->continuous = false;
 	}
 	o->state = OWNER_LOOKING;
-	nf->call = api_json(a, NULL, on_looked, nf, "CONSUMER.INFO.%s.%s", a->options->stream,
-			    o->at.consumer[0] ? o->at.consumer : nf->durable);
+	consumer_find(nf, o->at.consumer[0] ? o->at.consumer : nf->durable, on_looked);
 }
 
 static void on_claimed(void *ctx, const struct api_reply *r)

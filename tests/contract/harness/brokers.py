@@ -88,6 +88,11 @@ class Nats:
 
     def pause(self):
         self.process.send_signal(signal.SIGSTOP)
+        while True:  # the signal is delivered when every thread has stopped
+            with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "T":
+                    return
+            time.sleep(0.001)  # pacing
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)
