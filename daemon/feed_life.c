@@ -380,6 +380,19 @@ void feed_tell_members(struct feed *f, enum subscription_event event, const char
 	}
 }
 
+/* Who waits for Subscribed is told right behind it. */
+static void tell_lost(struct feed *f, const struct flow_note *note)
+{
+	feed_tell_members(f, SUB_LOST, note->why, note->lost);
+	for (struct list *it = f->members.next; it != &f->members; it = it->next) {
+		struct member *m = container_of(it, struct member, link);
+
+		if (m->sub->state == SUBSCRIPTION_STARTING) {
+			m->lost += note->lost;
+		}
+	}
+}
+
 void feed_on_flow(struct feed *f, const struct flow_note *note)
 {
 	const char *group = f->group->name ? f->group->name : "-";
@@ -407,7 +420,7 @@ void feed_on_flow(struct feed *f, const struct flow_note *note)
 			 "events lost to the broker's retention lost=%llu group=%s "
 			 "pattern=%s",
 			 (unsigned long long)note->lost, group, f->flow.spec.pattern);
-		feed_tell_members(f, SUB_LOST, note->why, note->lost);
+		tell_lost(f, note);
 		return;
 	case FLOW_REFUSED:
 		log_warn("bus", "refused by the broker: %s group=%s pattern=%s", note->why, group,

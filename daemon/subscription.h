@@ -23,6 +23,7 @@ struct member {
 	uint64_t held_bytes;
 	uint32_t free_events; /* what it adds to the feed's credit */
 	uint64_t free_bytes;
+	uint64_t lost; /* to be told when the subscription has begun */
 	bool hungry, position_existed;
 };
 

@@ -39,6 +39,20 @@ void subscription_note(struct subscription *s, const struct subscription_note *n
 	c->ops->on_note(c->ctx, &note);
 }
 
+static void note_lost(struct subscription *s, struct member *m)
+{
+	if (m->lost > 0) {
+		subscription_note(
+			s, &(struct subscription_note){.event = SUB_LOST,
+						       .why = "lost before this subscription began",
+						       .broker = m->feed->broker->name,
+						       .pattern = m->feed->flow.spec.pattern,
+						       .lost = m->lost,
+						       .epoch = m->feed->epoch});
+		m->lost = 0;
+	}
+}
+
 static void note_state(struct subscription *s, const struct feed *f)
 {
 	struct subscription_note n = {
@@ -126,6 +140,7 @@ static void announce_start(struct subscription *s)
 	subscription_start(s);
 	tell_subscribed(s);
 	for (uint32_t i = 0; i < s->n_members; i++) {
+		note_lost(s, &s->members[i]);
 		note_state(s, s->members[i].feed);
 	}
 }

@@ -440,6 +440,28 @@ def refuse_dead_letters(c, daemon, adapter, topic, group):
     return restore
 
 
+@pytest.mark.only("memory")
+@pytest.mark.parametrize(
+    "retention", [{"history": "1MiB", "overflow": "drop_oldest"}, {"flow_expiry": "200ms"}], ids=str
+)
+def test_what_retention_took_is_counted_and_told(make_daemon, topic, group, retention):
+    d = make_daemon(broker=retention)
+    c = d.client()
+    c.subscribe(topic, group)
+    c.unsubscribe(1)
+    sent = 2000
+    c.pub(*[event(topic, bytes(1000)) for _ in range(sent)])
+    if "flow_expiry" in retention:
+        d.wait_log("lost its events")
+    c.subscribe(topic, group, max_in_flight_events=5000)
+    c.pub(event(topic, "end"))
+    came = 0
+    while c.next().event.payload != b"end":
+        came += 1
+    c.until(lambda: came + sum(n.lost for n in c.notes) == sent, "every event accounted for")
+    assert came < sent and c.status()["totals"]["lost"] == sent - came
+
+
 def test_nacked_events_wait_without_holding_a_slot(daemon, topic, group):
     c = daemon.client()
     c.subscribe(topic, group, max_in_flight_events=1)
