@@ -228,6 +228,7 @@ void feed_give_back(struct feed *f)
 {
 	struct list *it, *tmp;
 
+	feed_credit(f); /* none any more: what goes back must not come here again */
 	list_for_each_safe (it, tmp, &f->flights) {
 		give_back_one(container_of(it, struct flight, all));
 	}
@@ -240,6 +241,7 @@ void feed_abandon(struct feed *f)
 	if (f->state == FEED_LEAVING) {
 		return;
 	}
+	feed_credit(f);
 	feed_flush(f); /* so that no RETRY is told after its RELEASE */
 	list_for_each_safe (it, tmp, &f->flights) {
 		struct flight *fl = container_of(it, struct flight, all);

@@ -287,10 +287,10 @@ void subscription_close(struct subscription *s)
 		return;
 	}
 	s->state = SUBSCRIPTION_CLOSING;
+	set_active(s, false);
 	for (uint32_t i = 0; i < s->n_members; i++) {
 		feed_member_closing(s->members[i].feed);
 	}
-	set_active(s, false);
 	subscription_mark(s);
 }
 

@@ -94,6 +94,8 @@ START_TEST(drain_returns_what_nobody_works_on_and_waits_for_the_rest)
 	fake_deliver(k.fake, flow, "t", ""); /* 6: queued, not taken */
 	kit_turns(&k);
 	bus_drain(k.bus);
+	ck_assert_uint_eq(fake_credit(k.fake, "t").events, 0); /* before anything goes back */
+	ck_assert_uint_eq(fake_count(k.fake, 1, SETTLE_RELEASE), 0);
 	kit_turns(&k);
 	ck_assert_uint_eq(fake_count(k.fake, 1, SETTLE_RELEASE), 1);
 	ck_assert_uint_eq(fake_count(k.fake, 6, SETTLE_RELEASE), 1);
