@@ -10,18 +10,49 @@ SECONDS ?= 10
 VERSION := 0.1.0
 SOVERSION := 0
 
-BASE_SRC := $(sort $(wildcard base/*.c))
-PROTO_SRC := $(sort $(wildcard proto/*.c))
-CONFIG_SRC := $(sort $(wildcard config/*.c))
-ADAPTER_SRC := $(sort $(wildcard adapters/*.c adapters/nats/*.c))
-DAEMON_SRC := $(sort $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/pipeline/*.c)))
-CLIENT_SRC := $(sort $(wildcard client/*.c))
-CTL_SRC := $(sort $(wildcard client/eventbusctl/*.c))
-UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
-INTEGRATION_SRC := $(sort $(wildcard tests/integration/test_*.c))
+# Every C file is named here; make lint finds one that is not.
+BASE_SRC := $(addprefix base/,$(addsuffix .c, \
+	arena backoff budget buf clock err event log mailbox mem metadata option outcome random \
+	ranges table topic utf8 wheel wire worker))
+PROTO_SRC := $(addprefix proto/,$(addsuffix .c, \
+	codec codec_publish codec_read codec_write framer reader scan wire))
+CONFIG_SRC := $(addprefix config/,$(addsuffix .c, \
+	access bind broker check config diff document nearest policy report rules secret tables \
+	units value))
+ADAPTER_SRC := $(addprefix adapters/,$(addsuffix .c, \
+	adapter memory memory_deliver memory_entry memory_flow memory_hold memory_index \
+	memory_log memory_queue memory_route memory_store nats/admin nats/api nats/conn \
+	nats/consumer nats/dial nats/failures nats/flow nats/header_block nats/headers \
+	nats/lease nats/link nats/link_io nats/names nats/nats nats/options nats/owner \
+	nats/publish nats/pull nats/settle nats/stored nats/takeover registry))
+DAEMON_SRC := $(addprefix daemon/,$(addsuffix .c, \
+	access admin bus bus_adapter bus_explain bus_status bus_turn client credit daemon \
+	daemon_reload daemon_stop feed feed_credit feed_life feed_tell flight group keygate \
+	listener notify pipeline/deadletter pipeline/deadletter_build pipeline/policy_decide \
+	pipeline/step policy_book session session_hello session_names session_out \
+	session_publish session_set session_settle session_subscribe session_time subscribe \
+	subscription subscription_tell tags))
+CLIENT_SRC := $(addprefix client/,$(addsuffix .c, \
+	client deliver encode frames link names outbox outbox_send request sub_state subscribe \
+	taken wait))
+CTL_SRC := $(addprefix client/eventbusctl/,$(addsuffix .c, \
+	ask bench check ctl exec histogram main print pub render status sub sub_options))
+UNIT_SRC := $(addprefix tests/unit/test_,$(addsuffix .c, \
+	adapter_contract adapter_memory budget buf bus_broker bus_chaos bus_deliver bus_groups \
+	bus_lease bus_life client_confirm client_deliver client_link client_publish \
+	client_request client_subscribe clock codec codec_publish config config_access \
+	config_diff config_example config_units credit deadletter err event flight framer \
+	header_block keygate listener log mailbox memory_history memory_index memory_model \
+	memory_turns metadata nats_names option policy_decide policy_resolve random scan session \
+	session_deliver session_life session_publish session_settle table topic utf8 wheel wire \
+	worker))
+INTEGRATION_SRC := $(addprefix tests/integration/test_,$(addsuffix .c, \
+	nats_adapter nats_faults nats_owners))
+FUZZ_SRC := $(addprefix tests/fuzz/fuzz_,$(addsuffix .c, \
+	codec config framer scan session))
+BENCH_SRC := $(addprefix tests/bench/,$(addsuffix .c, \
+	bench_bus bench_codec bench_memory bench_nats))
 CLIENT_BASE_SRC := $(filter-out base/mailbox.c base/worker.c,$(BASE_SRC))
-FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
-BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 
 PKGS := libuv libprotobuf-c yaml-0.1 libsystemd openssl jansson
 ifneq ($(filter-out clean help fmt,$(or $(MAKECMDGOALS),all)),)
@@ -40,8 +71,10 @@ LDLIBS := $(shell pkg-config --libs $(PKGS)) -lnats -pthread -lm
 CLIENT_LIBS := $(shell pkg-config --libs libprotobuf-c openssl jansson) -pthread -lm
 CHECK_LIBS := $(shell pkg-config --libs check)
 
+# -fcf-protection is for x86 alone.
+CET := $(if $(filter x86_64-% i%86-%,$(shell $(CC) -dumpmachine)),-fcf-protection)
 ifeq ($(MODE),release)
-CFLAGS_MODE := -O2 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+CFLAGS_MODE := -O2 -fstack-protector-strong -fstack-clash-protection $(CET)
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 LDFLAGS += -Wl,-z,relro,-z,now,-z,noexecstack
 else ifeq ($(MODE),debug)
@@ -93,12 +126,11 @@ $(GEN_H): proto/eventbus/v1/eventbus.proto
 $(OUT)/gen/proto/eventbus/v1/eventbus.pb-c.c: $(GEN_H)
 $(GEN_O): $(OUT)/gen/proto/eventbus/v1/eventbus.pb-c.c
 	$(COMPILE) -w -c -o $@ $<
-$(OUT)/%.o: %.c | $(GEN_H)
+$(OUT)/%.o: %.c Makefile | $(GEN_H)
 	@mkdir -p $(@D)
 	$(COMPILE) -c -o $@ $<
 
-SUPPORT_O := $(call obj,$(sort $(wildcard tests/unit/support_*.c)))
-$(UNIT_BIN) $(INTEGRATION_BIN): %: %.o $(SUPPORT_O) $(DAEMON_LIB) $(CLIENT_LIB)
+$(UNIT_BIN) $(INTEGRATION_BIN): %: %.o $(DAEMON_LIB) $(CLIENT_LIB)
 	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $^ $(CHECK_LIBS) $(LDLIBS)
 $(OUT)/tests/bench/%: $(OUT)/tests/bench/%.o $(CLIENT_LIB) $(DAEMON_LIB)
 	$(CC) $(CFLAGS_MODE) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -126,6 +158,9 @@ bench: all ## measure; writes build/bench.tsv
 	scripts/bench
 lint: $(GEN_H) ## format, layers, headers alone, clang-tidy, shellcheck
 	scripts/lint $(OUT)
+sources: ## print every C file that is built
+	@printf '%s\n' $(BASE_SRC) $(PROTO_SRC) $(CONFIG_SRC) $(ADAPTER_SRC) $(DAEMON_SRC) daemon/main.c \
+		$(CLIENT_SRC) $(CTL_SRC) $(UNIT_SRC) $(INTEGRATION_SRC) $(FUZZ_SRC) $(BENCH_SRC)
 cflags: ## print the compiler's flags, for tools
 	@echo $(CPPFLAGS) $(CFLAGS_COMMON)
 fmt: ## format every C file in place
@@ -139,5 +174,5 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | sort
 
 -include $(shell find $(OUT) -name '*.d' 2>/dev/null)
-.PHONY: cflags all unit check integration contract valgrind fuzzers fuzz bench-bins bench lint fmt install clean help
+.PHONY: sources cflags all unit check integration contract valgrind fuzzers fuzz bench-bins bench lint fmt install clean help
 .SECONDARY:
