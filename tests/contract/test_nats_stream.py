@@ -2,6 +2,7 @@
 """The stream: created as the file says, a difference is told and nothing changed, its limits are answered."""
 
 import pytest
+from harness.brokers import Nats
 from harness.rawnats import RawNats
 from harness.wire import event, pb
 
@@ -65,6 +66,25 @@ def test_a_payload_above_the_servers_limit_is_refused_alone(make_daemon, raw, to
     big, small, next_one = c.answered(c.publish(event(topic, b"x" * 2001), event(topic, b"x" * 100), event(topic, "z")))
     assert (big.outcome, big.reason) == (pb.OUTCOME_PERMANENT, pb.REASON_TOO_LARGE)
     assert small is True and next_one is True
+
+
+def test_the_servers_max_payload_counts_headers_too(make_daemon, adapter, tmp_path, topic):
+    server = Nats(tmp_path)
+    server.extra = "max_payload: 4096\n"
+    server.start()
+    try:
+        d = make_daemon(broker={"servers": [f"nats://127.0.0.1:{server.port}"]})
+        c = d.client()
+        sizes = (3000, 3900, 4096, 10000)
+        meta = {"m": "x" * 300}
+        a = c.answered(c.publish(*[event(topic, b"x" * n, metadata=meta) for n in sizes]))
+        assert a[0] is True
+        for refused in a[1:]:
+            assert (refused.outcome, refused.reason) == (pb.OUTCOME_PERMANENT, pb.REASON_TOO_LARGE)
+        assert c.answered(c.publish(event(topic, "after"))) == [True]
+        assert "connection lost" not in d.log()
+    finally:
+        server.stop()
 
 
 def test_a_full_stream_that_refuses(make_daemon, raw, topic):
