@@ -14,6 +14,7 @@ void budget_charge(struct budget *b, size_t n)
 	for (; b; b = b->parent) {
 		assert(n <= SIZE_MAX - b->used);
 		b->used += n;
+		b->peak = b->used > b->peak ? b->used : b->peak;
 	}
 }
 

@@ -13,6 +13,7 @@ struct budget {
 	struct budget *parent; /* may be NULL; outlives this one */
 	size_t limit;	       /* bytes */
 	size_t used;	       /* bytes, may pass limit for a moment */
+	size_t peak;	       /* most that was used since the owner set it last */
 };
 
 void budget_init(struct budget *b, struct budget *parent, size_t limit);

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,9 @@
 #include "base/mem.h"
 #include "base/random.h"
 
-#define MAX_KINDS 16
+#define MAX_KINDS     16
+#define TIDY_EVERY_MS 5000
+#define TIDY_BYTES    ((size_t)32 * 1024 * 1024)
 
 const struct config_broker_kind *const *daemon_broker_kinds(void)
 {
@@ -123,13 +126,30 @@ static void on_watchdog(uv_timer_t *timer)
 	daemon_tell_status(timer->data);
 }
 
+/*
+ * What was freed between live blocks stays with malloc: after a burst the process would look as
+ * large as it ever was. Looked at seldom, done only when at least half of the burst is over.
+ */
+static void on_tidy(uv_timer_t *timer)
+{
+	struct daemon *d = timer->data;
+	struct budget *b = &d->budget;
+
+	if (b->used < b->peak / 2 && b->peak - b->used > TIDY_BYTES) {
+		malloc_trim(0);
+		b->peak = b->used;
+	}
+}
+
 static void start_timers(struct daemon *d)
 {
 	uint64_t every = notify_watchdog_ms();
 
 	uv_timer_init(&d->loop, &d->stop_timer);
 	uv_timer_init(&d->loop, &d->watchdog);
-	d->stop_timer.data = d->watchdog.data = d;
+	uv_timer_init(&d->loop, &d->tidy);
+	d->stop_timer.data = d->watchdog.data = d->tidy.data = d;
+	uv_timer_start(&d->tidy, on_tidy, TIDY_EVERY_MS, TIDY_EVERY_MS);
 	if (every > 0) {
 		uv_timer_start(&d->watchdog, on_watchdog, every, every);
 	}

@@ -37,6 +37,7 @@ struct daemon {
 	struct listener *listener;
 	uv_signal_t sigterm, sigint, sighup;
 	uv_timer_t watchdog;
+	uv_timer_t tidy;       /* gives memory back to the machine */
 	uv_timer_t stop_timer; /* the end of the present stage's patience */
 	enum stage stage;
 	bool forced;

@@ -68,6 +68,7 @@ static void close_own_handles(struct daemon *d)
 	uv_close((uv_handle_t *)&d->sigint, NULL);
 	uv_close((uv_handle_t *)&d->sighup, NULL);
 	uv_close((uv_handle_t *)&d->watchdog, NULL);
+	uv_close((uv_handle_t *)&d->tidy, NULL);
 	uv_close((uv_handle_t *)&d->stop_timer, NULL);
 }
 
