@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 from harness.rawnats import RawNats
-from harness.wire import event, pb
+from harness.wire import REJECT, event, pb
 
 pytestmark = pytest.mark.only("nats")
 
@@ -209,3 +209,21 @@ def test_a_topic_the_stream_does_not_carry_is_refused_clearly(make_daemon, raw, 
     (a,) = c.answered(c.publish(event("other", "x")))
     assert a.outcome == pb.OUTCOME_PERMANENT and a.reason == pb.REASON_UNROUTABLE
     assert "narrow" + topic in a.text
+
+
+def test_a_dead_letter_that_does_not_fit_loses_its_metadata_first(daemon, raw, topic, group):
+    c = daemon.client()
+    c.subscribe(topic, group)
+    c.subscribe("dlq." + group)
+    # Written by others: as large as the server takes, 16 KiB of it headers.
+    headers = [(f"x-note-{i:02}", "n" * 500) for i in range(30)]
+    payload = bytes((1 << 20) - 17000)
+    raw.js_publish(f"{stream_of(daemon)}.{topic}", payload, headers)
+    m = c.next()
+    assert len(m.event.payload) == len(payload) and len(m.event.metadata) == 30
+    c.nack(m, cls=REJECT, reason="r" * 1024)
+    letter = c.next().event
+    assert letter.payload == payload
+    assert letter.metadata["dlq.truncated"] == "true"
+    assert letter.metadata["dlq.error"] == "r" * 1024
+    assert "x-note-00" not in letter.metadata
