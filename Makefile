@@ -43,7 +43,7 @@ UNIT_SRC := $(addprefix tests/unit/test_,$(addsuffix .c, \
 	client_request client_subscribe clock codec codec_publish config config_access \
 	config_diff config_example config_units credit deadletter err event flight framer \
 	header_block keygate listener log mailbox memory_history memory_index memory_model \
-	memory_turns metadata nats_names option policy_decide policy_resolve random scan session \
+	memory_turns metadata nats_names option policy_decide policy_resolve random ranges scan session \
 	session_deliver session_life session_publish session_settle table topic utf8 wheel wire \
 	worker))
 INTEGRATION_SRC := $(addprefix tests/integration/test_,$(addsuffix .c, \
