@@ -27,7 +27,7 @@ ADAPTER_SRC := $(addprefix adapters/,$(addsuffix .c, \
 	nats/publish nats/pull nats/settle nats/stored nats/takeover registry))
 DAEMON_SRC := $(addprefix daemon/,$(addsuffix .c, \
 	access admin bus bus_adapter bus_explain bus_status bus_turn client credit daemon \
-	daemon_reload daemon_stop feed feed_credit feed_life feed_tell flight group keygate \
+	daemon_reload daemon_stop feed feed_credit feed_flow feed_life feed_tell flight group keygate \
 	listener notify pipeline/deadletter pipeline/deadletter_build pipeline/policy_decide \
 	pipeline/step policy_book session session_hello session_names session_out \
 	session_publish session_set session_settle session_subscribe session_time subscribe \

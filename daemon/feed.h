@@ -157,16 +157,20 @@ void feed_give_back(struct feed *f);
 /* The same with what clients hold. */
 void feed_abandon(struct feed *f);
 void feed_check_unused(struct feed *f);
+void feed_on_gone(struct feed *f);
+/* After a reload. */
+void feed_repolicy(struct feed *f);
+
+/* ---- what the adapter says (feed_flow.c) ---- */
 void feed_on_flow(struct feed *f, const struct flow_note *note);
 void feed_on_revoked(struct feed *f, void *const *handles, uint32_t n);
-void feed_on_gone(struct feed *f);
+
+/* ---- what members are told (feed_tell.c) ---- */
 void feed_problem(struct feed *f, enum feed_problem p, bool on);
 void feed_tell(struct feed *f); /* at the turn: what changed */
 void feed_tell_members(struct feed *f, enum subscription_event event, const char *why,
 		       uint64_t lost);
 /* The text of the worst problem, "" if none. */
 const char *feed_why(const struct feed *f);
-/* After a reload. */
-void feed_repolicy(struct feed *f);
 
 #endif

@@ -44,6 +44,20 @@ static void log_change(const struct feed *f, bool first)
 	}
 }
 
+void feed_tell_members(struct feed *f, enum subscription_event event, const char *why,
+		       uint64_t lost)
+{
+	for (struct list *it = f->members.next; it != &f->members; it = it->next) {
+		subscription_note(container_of(it, struct member, link)->sub,
+				  &(struct subscription_note){.event = event,
+							      .why = why,
+							      .broker = f->broker->name,
+							      .pattern = f->flow.spec.pattern,
+							      .lost = lost,
+							      .epoch = f->epoch});
+	}
+}
+
 void feed_tell(struct feed *f)
 {
 	bool first;
@@ -64,14 +78,4 @@ void feed_tell(struct feed *f)
 	} else {
 		feed_tell_members(f, f->state == FEED_LIVE ? SUB_LIVE : SUB_STANDBY, "", 0);
 	}
-}
-
-void feed_repolicy(struct feed *f)
-{
-	policy_entry_unref(f->policy);
-	policy_entry_unref(f->last.policy);
-	f->last.policy = NULL;
-	f->last.n = 0;
-	f->policy = policy_book_find(f->bus->book, slice_str(f->flow.spec.pattern), f->group->name);
-	feed_mark(f);
 }
