@@ -6,6 +6,7 @@
  */
 #include "base/worker.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -58,4 +59,16 @@ void work_cancel(struct work *w)
 {
 	/* Refused when it runs already: then done comes by itself. */
 	(void)uv_cancel((uv_req_t *)&w->req);
+}
+
+static atomic_bool left_behind;
+
+void worker_leave_behind(void)
+{
+	atomic_store(&left_behind, true);
+}
+
+bool worker_left_behind(void)
+{
+	return atomic_load(&left_behind);
 }

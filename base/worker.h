@@ -3,6 +3,7 @@
 #ifndef BASE_WORKER_H
 #define BASE_WORKER_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 struct work;
@@ -14,5 +15,10 @@ struct work *work_start(uv_loop_t *loop, void (*run)(void *arg), void (*done)(vo
 			void *arg);
 /* Loop thread, before done. Tries to keep it from starting; done comes all the same, later. */
 void work_cancel(struct work *w);
+
+/* Any thread: one is left running because it hangs in a library. The process must then end by
+ * _exit: what libraries do at exit would pull the ground from under it. */
+void worker_leave_behind(void);
+bool worker_left_behind(void);
 
 #endif

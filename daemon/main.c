@@ -8,6 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/worker.h"
 #include "daemon/daemon.h"
 
 #define DEFAULT_FILE "/etc/eventbusd/eventbusd.yaml"
@@ -118,5 +119,9 @@ int main(int argc, char **argv)
 		config_free(config);
 		return EX_OK;
 	}
-	return daemon_run(config);
+	rc = daemon_run(config);
+	if (worker_left_behind()) {
+		_exit(rc);
+	}
+	return rc;
 }

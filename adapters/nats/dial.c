@@ -139,8 +139,12 @@ static const char *without_place(const char *text)
 
 void dial_explain(natsStatus s, char *out, size_t size)
 {
-	const char *last = nats_GetLastError(NULL);
+	const char *status = natsStatus_GetText(s), *last = nats_GetLastError(NULL);
+	const char *more = last ? without_place(last) : status;
 
-	snprintf(out, size, "%s%s%s", natsStatus_GetText(s), last ? ": " : "",
-		 last ? without_place(last) : "");
+	if (strcmp(more, status) == 0) {
+		snprintf(out, size, "%s", status);
+	} else {
+		snprintf(out, size, "%s: %s", status, more);
+	}
 }

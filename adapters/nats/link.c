@@ -28,6 +28,7 @@
 #include "adapters/nats/link_impl.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/worker.h"
 
 #define HANG_UP_READS 64 /* of what may still lie in the socket */
 
@@ -230,6 +231,7 @@ void link_abandon(struct link *l)
 	if (posted) {
 		l->abandoned = true; /* it has ended; its post is still to come */
 	} else {
+		worker_leave_behind();
 		pthread_detach(l->thread);
 		unref(l);
 	}

@@ -250,6 +250,12 @@ static int check_servers(const struct nats_options *o, const char **key, struct 
 		if (!host[0] || strpbrk(s, " \t\r\n,")) {
 			return bad(key, "servers", err, "each must look like nats://host:port");
 		}
+		if (strchr(host, '@')) {
+			return bad(
+				key, "servers", err,
+				"a server must not carry credentials: it is logged; use user and "
+				"password, or token");
+		}
 		if (host != s && strncmp(s, "nats://", 7) != 0 && strncmp(s, "tls://", 6) != 0) {
 			return bad(key, "servers", err, "only nats:// and tls:// are understood");
 		}

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every way to be let in by a nats-server that asks, and what happens when it says no."""
 
+import subprocess
+
 import pytest
 from harness.brokers import Nats
+from harness.daemon import BINARY
 from harness.natsauth import NKey, certificates, operator_setup, user_credentials
 from harness.wire import event, pb
 
@@ -142,6 +145,16 @@ def test_a_server_that_asks_for_tls_when_we_do_not(guarded, tmp_path, topic):
     is_refused(guarded(tls_server(c)), topic, "ecure", "TLS", "SSL")
 
 
+def test_a_stop_during_a_handshake_is_clean(guarded, tmp_path):
+    """The thread that connects is left to itself: the exit must not take the TLS library away from it."""
+    c = certificates(tmp_path, "IP:127.0.0.1")
+    quick = {"reconnect_wait": "10ms", "reconnect_max_wait": "10ms"}
+    d = guarded(tls_server(c), scheme="tls", tls={"ca": c["ca2.pem"]}, **quick)
+    for _ in range(20):
+        assert d.term() == 0
+        d.restart()
+
+
 def test_a_ca_file_that_is_missing_is_named(guarded, tmp_path, topic):
     c = certificates(tmp_path, "IP:127.0.0.1")
     is_refused(guarded(tls_server(c), scheme="tls", tls={"ca": str(tmp_path / "none.pem")}), topic, "none.pem")
@@ -155,3 +168,18 @@ def test_a_user_without_rights_is_told(guarded, topic):
     c = guarded(lines, user="u", password="p").client()
     (a,) = c.answered(c.publish(event(topic, "x")))
     assert (a.outcome, a.reason) == (pb.OUTCOME_PERMANENT, pb.REASON_DENIED), a
+
+
+def test_credentials_in_a_servers_address_are_refused(adapter, tmp_path):
+    """Addresses are logged and shown; secrets have keys of their own."""
+    f = tmp_path / "e.yaml"
+    f.write_text('broker: {nats: {servers: ["nats://u:hush-hush@127.0.0.1:4222"]}}\n')
+    r = subprocess.run([BINARY, "--check", str(f)], capture_output=True, text=True, timeout=60, check=False)
+    assert r.returncode == 78 and "servers" in r.stderr and "hush-hush" not in r.stdout + r.stderr
+
+
+def test_a_server_that_is_not_there_is_told_once(adapter, make_daemon, topic):
+    d = make_daemon({"limits": {"publish_timeout": "300ms"}}, broker={"servers": ["nats://127.0.0.1:1"]})
+    c = d.client()
+    (a,) = c.answered(c.publish(event(topic, "x")))
+    assert a.text.count("No server available") == 1, a.text
