@@ -17,8 +17,8 @@ struct ending {
 	struct slice reason;
 	bool has_delay;
 	int64_t delay_ms;
-	struct policy_limits limits;   /* of the member that had it */
-	struct subscription *by; /* RELEASE: somebody else first */
+	struct policy_limits limits; /* of the member that had it */
+	struct subscription *by;     /* RELEASE: somebody else first */
 };
 
 /* A delivery ended. */
