@@ -10,6 +10,9 @@
 #define YEAR_0_MS    (-62167219200000LL) /* 0000-01-01T00:00:00.000Z */
 #define YEAR_9999_MS 253402300799999LL	 /* 9999-12-31T23:59:59.999Z */
 
+#define TICKS_PER_SPAN	 8
+#define SHORTEST_TICK_MS 10
+
 static int64_t read_ms(clockid_t id)
 {
 	struct timespec ts;
@@ -208,7 +211,11 @@ int clock_parse_iso(const char *s, int64_t *unix_ms)
 void stall_clock_init(struct stall_clock *c, int64_t mono_ms, int64_t tick_ms, int64_t slack_ms)
 {
 	*c = (struct stall_clock){
-		.last_mono_ms = mono_ms, .tick_ms = tick_ms, .slack_ms = slack_ms};
+		.last_mono_ms = mono_ms,
+		.tick_ms = tick_ms,
+		.longest_tick_ms = tick_ms,
+		.slack_ms = slack_ms,
+	};
 }
 
 int64_t stall_clock_tick(struct stall_clock *c, int64_t mono_ms)
@@ -226,6 +233,24 @@ int64_t stall_clock_tick(struct stall_clock *c, int64_t mono_ms)
 	c->last_mono_ms = mono_ms;
 	c->stalled_ms += stall;
 	return stall;
+}
+
+void stall_clock_watch(struct stall_clock *c, int64_t span_ms)
+{
+	const int64_t part = span_ms / TICKS_PER_SPAN;
+	const int64_t tick_ms = part > SHORTEST_TICK_MS ? part : SHORTEST_TICK_MS;
+
+	if (tick_ms < c->tick_ms) {
+		c->tick_ms = tick_ms;
+	}
+}
+
+void stall_clock_rest(struct stall_clock *c, int64_t mono_ms)
+{
+	c->tick_ms = c->longest_tick_ms;
+	if (mono_ms > c->last_mono_ms) {
+		c->last_mono_ms = mono_ms;
+	}
 }
 
 int64_t stall_clock_now(const struct stall_clock *c)

@@ -23,8 +23,8 @@ int64_t bus_now(struct bus *b)
 
 	if (b->n_leases > 0) {
 		stall_clock_tick(&b->clock, mono_ms);
-	} else if (mono_ms > b->clock.last_mono_ms) {
-		b->clock.last_mono_ms = mono_ms;
+	} else {
+		stall_clock_rest(&b->clock, mono_ms);
 	}
 	return stall_clock_now(&b->clock);
 }

@@ -168,6 +168,7 @@ static void lease_start(struct flight *fl)
 		s->n_leased++;
 		b->n_leases++;
 	}
+	stall_clock_watch(&b->clock, lease_ms);
 	bus_arm(b, fl, now_ms + lease_ms);
 }
 

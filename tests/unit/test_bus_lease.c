@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What clients work on: leases, extending, stalls, death. Over the memory adapter. */
-#include <time.h>
-
+#include "daemon/bus_impl.h"
 #include "support_bus.h"
 
 #define MEMORY "broker: {memory: {}}\n"
@@ -126,8 +125,15 @@ START_TEST(extending_keeps_a_lease)
 }
 END_TEST
 
-/* The process cannot run for longer than the lease: that is what the sleep stands for. */
-START_TEST(a_stall_longer_than_the_lease_expires_nothing)
+/* To the bus this is a time of ms in which the process could not run. */
+static void stall(struct kit *k, int64_t ms)
+{
+	k->bus->clock.last_mono_ms -= ms;
+	k->bus->clock.stalled_ms -= ms;
+	kit_turns(k);
+}
+
+static void outlive(int64_t lease_ms, int n, int64_t stall_ms)
 {
 	struct kit k;
 	struct kit_client *c;
@@ -136,18 +142,30 @@ START_TEST(a_stall_longer_than_the_lease_expires_nothing)
 
 	kit_start(&k, MEMORY);
 	c = kit_connect(&k, "c");
-	r.lease_ms = 300;
+	r.lease_ms = lease_ms;
 	kit_ask(c, &r);
 	kit_publish(&k, "t", "", "a");
 	kit_got(c, 1);
 	kit_turns(&k);
-	nanosleep(&(struct timespec){.tv_nsec = 900 * 1000000L}, NULL);
-	kit_turns(&k);
+	for (int i = 0; i < n; i++) {
+		stall(&k, stall_ms);
+	}
 	ck_assert_uint_eq(client_outstanding(c->c), 1);
 	ck_assert_int_eq(kit_total(&k, "retried"), 0);
 	kit_until(&k, client_outstanding(c->c) == 0); /* and it still runs */
 	kit_disconnect(c);
 	kit_finish(&k);
+}
+
+START_TEST(a_stall_longer_than_the_lease_expires_nothing)
+{
+	outlive(300, 1, 900);
+}
+END_TEST
+
+START_TEST(stalls_do_not_add_up_to_a_lease)
+{
+	outlive(400, 3, 600);
 }
 END_TEST
 
@@ -159,6 +177,7 @@ int main(void)
 		an_expired_lease_counts_and_makes_the_tag_stale,
 		extending_keeps_a_lease,
 		a_stall_longer_than_the_lease_expires_nothing,
+		stalls_do_not_add_up_to_a_lease,
 	};
 
 	return suite_run("bus_lease", tests, sizeof(tests) / sizeof(tests[0]));

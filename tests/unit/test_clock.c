@@ -158,6 +158,46 @@ START_TEST(a_stall_clock_never_goes_back)
 }
 END_TEST
 
+START_TEST(stalls_hardly_shorten_what_is_watched)
+{
+	struct stall_clock c;
+
+	stall_clock_init(&c, 0, 250, 150);
+	stall_clock_watch(&c, 400);
+	stall_clock_watch(&c, 30000);
+	for (int64_t t = 600; t <= 1800; t += 600) {
+		ck_assert_int_eq(stall_clock_tick(&c, t), 550);
+	}
+	ck_assert_int_eq(stall_clock_now(&c), 150);
+}
+END_TEST
+
+START_TEST(a_tick_is_neither_too_short_nor_too_long)
+{
+	struct stall_clock c;
+
+	stall_clock_init(&c, 0, 250, 150);
+	stall_clock_watch(&c, 30000);
+	ck_assert_int_eq(c.tick_ms, 250);
+	stall_clock_watch(&c, 1);
+	ck_assert_int_eq(c.tick_ms, 10);
+}
+END_TEST
+
+START_TEST(a_resting_stall_clock_loses_nothing_and_ticks_slowly_again)
+{
+	struct stall_clock c;
+
+	stall_clock_init(&c, 0, 250, 150);
+	stall_clock_watch(&c, 80);
+	stall_clock_rest(&c, 60000);
+	ck_assert_int_eq(stall_clock_now(&c), 60000);
+	ck_assert_int_eq(c.tick_ms, 250);
+	stall_clock_rest(&c, 50000);
+	ck_assert_int_eq(stall_clock_now(&c), 60000);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *tests[] = {
@@ -170,6 +210,9 @@ int main(void)
 		a_stall_clock_follows_normal_ticks,
 		a_stall_is_left_out_but_for_one_tick,
 		a_stall_clock_never_goes_back,
+		stalls_hardly_shorten_what_is_watched,
+		a_tick_is_neither_too_short_nor_too_long,
+		a_resting_stall_clock_loses_nothing_and_ticks_slowly_again,
 	};
 
 	return suite_run("clock", tests, sizeof(tests) / sizeof(tests[0]));
