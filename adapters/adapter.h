@@ -211,6 +211,8 @@ struct adapter_kind {
 	/* Problems the option table cannot say. 0, or EB_EINVAL with *key (an option's path) and
 	 * the text. */
 	int (*check)(const void *options, const char **key, struct err_text *err);
+	/* NULL, or says each setting that is allowed and weakens a promise, with its path. */
+	void (*warn)(const void *options, void (*say)(void *ctx, const char *text), void *ctx);
 	/* options: borrowed until destroyed. */
 	int (*create)(const struct adapter_env *env, const void *options, struct adapter **out,
 		      struct err_text *err);

@@ -297,3 +297,34 @@ void config_check(const struct config *c, bool rules_ok, struct report *report)
 		check_rules(c, report);
 	}
 }
+
+static bool drops(const struct rule *r, const struct policy *p)
+{
+	return p->dlq_off && p->on_exhausted == EXHAUSTED_DROP &&
+	       (r->line[POLICY_DLQ_TOPIC] || r->line[POLICY_ON_EXHAUSTED]);
+}
+
+void config_warn(const struct config *c, void (*say)(void *ctx, const char *text), void *ctx)
+{
+	const struct config_rules *r = c->rules;
+	const struct config_rules only_defaults = {.defaults = r->defaults};
+	struct policy p;
+	struct err_text t;
+
+	rules_resolve(&only_defaults, slice_str("any"), NULL, &p);
+	if (drops(&r->defaults, &p)) {
+		say(ctx, "defaults: exhausted events are dropped: dlq: off, on_exhausted: drop");
+	}
+	for (uint32_t i = 0; i < r->n_topics; i++) {
+		const struct rule *rule = &r->topics[i];
+
+		rules_resolve(r, slice_str(rule->match), rule->group, &p);
+		if (drops(rule, &p)) {
+			err_set(&t, 0,
+				"%.300s: exhausted events are dropped: dlq: off, on_exhausted: "
+				"drop (line %u)",
+				rule->label, (unsigned)rule->at.line);
+			say(ctx, t.s);
+		}
+	}
+}

@@ -109,6 +109,9 @@ char *config_socket_path(const struct config *c);
 /* The number of a group given by name or number (socket.group); false when there is none. */
 bool config_group_id(const char *group, uint32_t *gid);
 
+/* Says each rule of a loaded configuration that is allowed and gives events up. */
+void config_warn(const struct config *c, void (*say)(void *ctx, const char *text), void *ctx);
+
 enum config_right { CONFIG_PUBLISH, CONFIG_SUBSCRIBE, CONFIG_GROUP };
 /*
  * What `access:` allows the user of a session: name is a checked topic, pattern or group. Entries

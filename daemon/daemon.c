@@ -44,6 +44,24 @@ const struct config_broker_kind *const *daemon_broker_kinds(void)
 	return list;
 }
 
+void daemon_warn(const struct config *c, void (*say)(void *ctx, const char *text), void *ctx)
+{
+	for (uint32_t i = 0; i < c->n_brokers; i++) {
+		const struct adapter_kind *kind = adapter_kind_find(c->brokers[i].kind->name);
+
+		if (kind->warn) {
+			kind->warn(c->brokers[i].options, say, ctx);
+		}
+	}
+	config_warn(c, say, ctx);
+}
+
+static void log_warning(void *ctx, const char *text)
+{
+	(void)ctx;
+	log_warn("config", "%s", text);
+}
+
 /* host-pid-random, of [A-Za-z0-9_-], at most 64 characters. */
 static void make_instance(char out[65])
 {
@@ -232,6 +250,7 @@ static int daemon_start(struct daemon *d)
 		d->socket_path = config_socket_path(d->config);
 	}
 	announce(d);
+	daemon_warn(d->config, log_warning, NULL);
 	raise_descriptors(d->config);
 	budget_init(&d->budget, NULL, (size_t)d->config->limits.memory);
 	uv_loop_init(&d->loop);

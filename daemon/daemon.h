@@ -11,6 +11,9 @@
 /* The kinds of broker that were built in, as config_load wants them. */
 const struct config_broker_kind *const *daemon_broker_kinds(void);
 
+/* Says each setting that is allowed and weakens a promise of the daemon. */
+void daemon_warn(const struct config *c, void (*say)(void *ctx, const char *text), void *ctx);
+
 /* Runs until it is stopped. Takes config over. Returns an exit status of sysexits.h. */
 int daemon_run(struct config *config);
 

@@ -18,7 +18,7 @@ static const char usage[] =
 	"\n"
 	"  -c, --config FILE  the configuration; without it " DEFAULT_FILE "\n"
 	"                     if that exists, else built-in values (memory broker)\n"
-	"      --check        load and check the configuration, say what is wrong, and exit\n"
+	"      --check        load and check the configuration, say what is wrong or weak, exit\n"
 	"      --version      print the version and exit\n"
 	"  -h, --help         this text\n"
 	"\n"
@@ -87,7 +87,14 @@ static int load(const char *file, struct config **out)
 		fprintf(stderr, "%s\n", errors.v[i]);
 	}
 	config_errors_free(&errors);
-	return rc == 0 ? EX_OK : EX_CONFIG;
+	return rc == 0 ? EX_OK : rc == EB_EIO ? EX_NOINPUT : EX_CONFIG;
+}
+
+static void print_warning(void *ctx, const char *text)
+{
+	const struct config *c = ctx;
+
+	fprintf(stderr, "%s: warning: %s\n", c->file ? c->file : "(built in)", text);
 }
 
 /* A small daemon that hands memory back: few arenas, no hoarding. */
@@ -115,6 +122,7 @@ int main(int argc, char **argv)
 		return rc;
 	}
 	if (a.check) {
+		daemon_warn(config, print_warning, config);
 		puts("ok");
 		config_free(config);
 		return EX_OK;

@@ -139,6 +139,12 @@ static void compare(struct nats_adapter *a, json_t *config)
 	if (names[o->storage] && storage && strcmp(storage, names[o->storage]) != 0) {
 		report(a, "storage", names[o->storage], storage);
 	}
+	if (storage && strcmp(storage, "memory") == 0) {
+		log_warn(a->base.tag,
+			 "confirmed events do not survive a restart of the server: stream=%s "
+			 "storage=memory",
+			 a->options->stream);
+	}
 	compare_number(a, config, "num_replicas", o->replicas, 1);
 	compare_number(a, config, "max_age", o->max_age_ms, 1000000);
 	compare_number(a, config, "max_bytes", o->max_bytes, 1);

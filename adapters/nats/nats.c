@@ -354,5 +354,6 @@ const struct adapter_kind adapter_kind_nats = {
 	.options = nats_option_table,
 	.options_size = sizeof(struct nats_options),
 	.check = nats_options_check,
+	.warn = nats_options_warn,
 	.create = nats_create,
 };

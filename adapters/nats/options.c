@@ -291,3 +291,13 @@ int nats_options_check(const void *options, const char **key, struct err_text *e
 	}
 	return 0;
 }
+
+void nats_options_warn(const void *options, void (*say)(void *ctx, const char *text), void *ctx)
+{
+	const struct nats_options *o = options;
+
+	if (o->stream_config.storage == NATS_STORAGE_MEMORY) {
+		say(ctx, "broker.nats.stream_config.storage: memory: confirmed events do not "
+			 "survive a restart of the server");
+	}
+}

@@ -42,5 +42,7 @@ struct nats_options {
 extern const struct option nats_option_table[];
 /* As adapter_kind.check. */
 int nats_options_check(const void *options, const char **key, struct err_text *err);
+/* As adapter_kind.warn. */
+void nats_options_warn(const void *options, void (*say)(void *ctx, const char *text), void *ctx);
 
 #endif

@@ -46,6 +46,7 @@ def test_a_difference_is_told_and_left(make_daemon, raw, topic):
     for what in ("storage", "max_age", "max_bytes"):
         assert any("differs" in x and what in x for x in d.log().splitlines()), what
     assert not any("differs" in x and "num_replicas" in x for x in d.log().splitlines())
+    assert d.log().count("do not survive a restart of the server") == 1
 
 
 def test_it_is_not_created_when_the_file_says_so(make_daemon, raw, topic):

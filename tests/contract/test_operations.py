@@ -61,7 +61,33 @@ def test_the_example_is_accepted(adapter):
 
 def test_a_missing_file_is_an_error(adapter, tmp_path):
     r = run(BINARY, "--config", str(tmp_path / "none.yaml"))
-    assert r.returncode in (66, 78) and "none.yaml" in r.stderr
+    assert r.returncode == 66 and "none.yaml" in r.stderr
+
+
+def test_check_warns_of_what_may_lose_events(adapter, tmp_path):
+    f = tmp_path / "weak.yaml"
+    f.write_text(
+        "broker: {nats: {stream_config: {storage: memory}}}\n"
+        "defaults: {on_exhausted: drop}\n"
+        "topics:\n"
+        "  - {match: orders.>, dlq: off}\n"
+        "  - {match: billing.>, dlq: off, on_exhausted: keep}\n"
+    )
+    r = run(BINARY, "--check", str(f))
+    assert r.returncode == 0 and r.stdout == "ok\n"
+    lines = r.stderr.splitlines()
+    assert len(lines) == 2 and all(x.startswith(f"{f}: warning: ") for x in lines), lines
+    assert "broker.nats.stream_config.storage: memory" in lines[0]
+    assert "topics[0] match=orders.>" in lines[1] and "dropped" in lines[1] and "(line 4)" in lines[1]
+
+    f.write_text("broker: {nats: {stream_config: {storage: file, replicas: 1}}}\n")
+    r = run(BINARY, "--check", str(f))
+    assert (r.returncode, r.stdout, r.stderr) == (0, "ok\n", "")
+
+
+def test_a_start_logs_the_warnings_once(make_daemon):
+    d = make_daemon({"defaults": {"dlq": "off", "on_exhausted": "drop"}})
+    assert d.log().count("defaults: exhausted events are dropped") == 1
 
 
 def test_the_socket_has_its_mode_and_goes(make_daemon):
