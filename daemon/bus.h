@@ -161,11 +161,11 @@ struct settle {
 	bool has_delay;
 	int64_t delay_ms;
 };
-/* Costs what is outstanding, not the width of the range. settled and stale may be NULL, else get
- * ranges appended. */
-void client_settle(struct client *c, uint64_t first, uint64_t last, const struct settle *s,
+/* The ranges are as ranges_normalize leaves them; all together cost what is outstanding, not their
+ * width. settled and stale may be NULL, else get ranges appended. */
+void client_settle(struct client *c, const struct range *v, size_t n, const struct settle *s,
 		   struct ranges *settled, struct ranges *stale);
-void client_extend(struct client *c, uint64_t first, uint64_t last, struct ranges *extended,
+void client_extend(struct client *c, const struct range *v, size_t n, struct ranges *extended,
 		   struct ranges *stale);
 /* Deliveries handed out and not settled. */
 uint64_t client_outstanding(const struct client *c);

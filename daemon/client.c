@@ -229,7 +229,7 @@ static void stale(void *ctx, uint64_t first, uint64_t last)
 	ranges_add(s->stale, first, last);
 }
 
-void client_settle(struct client *c, uint64_t first, uint64_t last, const struct settle *how,
+void client_settle(struct client *c, const struct range *v, size_t n, const struct settle *how,
 		   struct ranges *settled, struct ranges *stale_out)
 {
 	static const enum ended ends[] = {
@@ -246,8 +246,9 @@ void client_settle(struct client *c, uint64_t first, uint64_t last, const struct
 		.stale = stale_out,
 		.bus = c->bus,
 	};
+	const struct tags_walk w = {settle_one, stale_out ? stale : NULL, &s};
 
-	tags_each(&c->tags, first, last, settle_one, stale_out ? stale : NULL, &s);
+	tags_each(&c->tags, v, n, &w);
 }
 
 static void extend_one(void *ctx, struct flight *fl)
@@ -260,12 +261,13 @@ static void extend_one(void *ctx, struct flight *fl)
 	}
 }
 
-void client_extend(struct client *c, uint64_t first, uint64_t last, struct ranges *extended,
+void client_extend(struct client *c, const struct range *v, size_t n, struct ranges *extended,
 		   struct ranges *stale_out)
 {
 	struct settling s = {.settled = extended, .stale = stale_out, .bus = c->bus};
+	const struct tags_walk w = {extend_one, stale_out ? stale : NULL, &s};
 
-	tags_each(&c->tags, first, last, extend_one, stale_out ? stale : NULL, &s);
+	tags_each(&c->tags, v, n, &w);
 }
 
 uint64_t client_outstanding(const struct client *c)

@@ -25,13 +25,18 @@ static void send_settled(struct session *s, uint64_t request)
 	ranges_clear(&s->set->stale);
 }
 
-/* A wide range costs what is outstanding: the next frames wait for the next turn. */
-static void spend(struct session *s, const struct range *r)
+/* Wide ranges cost what is outstanding: the next frames wait for the next turn. */
+static void spend(struct session *s, const struct ranges *tags)
 {
 	const uint64_t held = 2 * client_outstanding(s->client) + 1;
-	const uint64_t width = r->last - r->first;
+	uint64_t cost = 0;
 
-	session_spend(s, TAG_COST * (size_t)(width < held ? width : held));
+	for (size_t i = 0; i < tags->n && cost < held; i++) {
+		const uint64_t width = tags->v[i].last - tags->v[i].first;
+
+		cost += width < held - cost ? width : held - cost;
+	}
+	session_spend(s, TAG_COST * (size_t)cost);
 }
 
 static void settle_all(struct session *s, const struct settle *how, bool settled, uint64_t request)
@@ -39,11 +44,9 @@ static void settle_all(struct session *s, const struct settle *how, bool settled
 	struct sessions *set = s->set;
 	const struct ranges *tags = &set->ack.tags;
 
-	for (size_t i = 0; i < tags->n; i++) {
-		spend(s, &tags->v[i]);
-		client_settle(s->client, tags->v[i].first, tags->v[i].last, how,
-			      settled ? &set->settled : NULL, settled ? &set->stale : NULL);
-	}
+	spend(s, tags);
+	client_settle(s->client, tags->v, tags->n, how, settled ? &set->settled : NULL,
+		      settled ? &set->stale : NULL);
 	if (settled) {
 		send_settled(s, request);
 	}
@@ -151,16 +154,13 @@ void session_extend(struct session *s, const Eventbus__V1__Extend *r)
 {
 	struct sessions *set = s->set;
 	const struct ranges *tags = &set->ack.tags;
-	size_t i;
 
 	if (!take_ranges(s, "extend", r->tags, r->n_tags)) {
 		return;
 	}
-	for (i = 0; i < tags->n; i++) {
-		spend(s, &tags->v[i]);
-		client_extend(s->client, tags->v[i].first, tags->v[i].last,
-			      r->settled ? &set->settled : NULL, r->settled ? &set->stale : NULL);
-	}
+	spend(s, tags);
+	client_extend(s->client, tags->v, tags->n, r->settled ? &set->settled : NULL,
+		      r->settled ? &set->stale : NULL);
 	if (r->settled) {
 		send_settled(s, r->request);
 	}

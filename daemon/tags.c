@@ -106,63 +106,79 @@ static struct flight **collect(const struct tags *t, uint64_t first, uint64_t la
 	return v;
 }
 
-struct walk {
-	void (*fn)(void *ctx, struct flight *f);
-	void (*gap)(void *ctx, uint64_t first, uint64_t last);
-	void *ctx;
-};
-
-static void each_by_list(struct tags *t, uint64_t first, uint64_t last, const struct walk *w)
+/* One range out of the rest of the list; returns where the next one goes on. */
+static struct flight **each_in(struct flight **at, struct flight **end, struct range r,
+			       const struct tags_walk *w)
 {
-	size_t n;
-	struct flight **v = collect(t, first, last, &n);
-	uint64_t expect = first;
+	uint64_t expect = r.first;
 	bool past_end = false;
 
-	for (size_t i = 0; i < n; i++) {
-		const uint64_t tag = v[i]->tag;
+	while (at < end && (*at)->tag < r.first) {
+		at++;
+	}
+	for (; at < end && (*at)->tag <= r.last; at++) {
+		const uint64_t tag = (*at)->tag;
 
 		if (w->gap && tag > expect) {
 			w->gap(w->ctx, expect, tag - 1);
 		}
-		w->fn(w->ctx, v[i]);
+		w->fn(w->ctx, *at);
 		past_end = tag == UINT64_MAX;
 		expect = tag + 1;
 	}
-	if (w->gap && !past_end && expect <= last) {
-		w->gap(w->ctx, expect, last);
+	if (w->gap && !past_end && expect <= r.last) {
+		w->gap(w->ctx, expect, r.last);
 	}
-	free(v);
+	return at;
 }
 
-void tags_each(struct tags *t, uint64_t first, uint64_t last,
-	       void (*fn)(void *ctx, struct flight *f),
-	       void (*gap)(void *ctx, uint64_t first, uint64_t last), void *ctx)
+static void each_by_list(struct tags *t, const struct range *v, size_t n, const struct tags_walk *w)
 {
-	const struct walk w = {fn, gap, ctx};
-	const uint64_t from = first > t->base ? first : t->base;
-	const uint64_t to = last < t->next ? last : t->next - 1;
+	size_t n_flights;
+	struct flight **all = collect(t, v[0].first, v[n - 1].last, &n_flights);
+	struct flight **at = all;
 
-	if (first > last) {
-		return;
+	for (size_t i = 0; i < n; i++) {
+		at = each_in(at, all + n_flights, v[i], w);
 	}
-	if (t->count == 0 || from > to) {
-		if (gap) {
-			gap(ctx, first, last);
-		}
-		return;
-	}
-	if (to - from > 2 * t->count + 8 || from != first || to != last) {
-		each_by_list(t, first, last, &w);
-		return;
-	}
-	for (uint64_t tag = first; tag <= last; tag++) {
-		struct flight *f = tags_find(t, tag);
+	free(all);
+}
 
-		if (f) {
-			fn(ctx, f);
-		} else if (gap) {
-			gap(ctx, tag, tag);
+static void each_by_tag(struct tags *t, const struct range *v, size_t n, const struct tags_walk *w)
+{
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t width = v[i].last - v[i].first;
+
+		for (uint64_t k = 0; k <= width; k++) {
+			struct flight *f = tags_find(t, v[i].first + k);
+
+			if (f) {
+				w->fn(w->ctx, f);
+			} else if (w->gap) {
+				w->gap(w->ctx, v[i].first + k, v[i].first + k);
+			}
 		}
+	}
+}
+
+static bool is_wider(const struct range *v, size_t n, uint64_t max)
+{
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t width = v[i].last - v[i].first;
+
+		if (width >= max) {
+			return true;
+		}
+		max -= width + 1;
+	}
+	return false;
+}
+
+void tags_each(struct tags *t, const struct range *v, size_t n, const struct tags_walk *w)
+{
+	if (is_wider(v, n, 2 * t->count + 8)) {
+		each_by_list(t, v, n, w);
+	} else {
+		each_by_tag(t, v, n, w);
 	}
 }

@@ -6,8 +6,10 @@
 #ifndef DAEMON_TAGS_H
 #define DAEMON_TAGS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
+#include "base/ranges.h"
 #include "daemon/flight.h"
 
 struct tags {
@@ -23,13 +25,16 @@ void tags_add(struct tags *t, struct flight *f);
 /* NULL: settled, or never given. */
 struct flight *tags_find(const struct tags *t, uint64_t tag);
 void tags_remove(struct tags *t, struct flight *f);
+struct tags_walk {
+	void (*fn)(void *ctx, struct flight *f); /* may remove the flight that it is given */
+	void (*gap)(void *ctx, uint64_t first, uint64_t last); /* may be NULL */
+	void *ctx;
+};
 /*
- * Calls fn for every outstanding tag in [first, last], in rising order; fn may remove the flight
- * that it is given. gap (may be NULL) gets each run of tags between them that names nothing. Costs
- * min(width, outstanding).
+ * Calls fn for every outstanding tag in the n ranges of v, which are as ranges_normalize leaves
+ * them, in rising order. gap gets the tags of them that name nothing, in runs. Costs n +
+ * min(width of all, outstanding).
  */
-void tags_each(struct tags *t, uint64_t first, uint64_t last,
-	       void (*fn)(void *ctx, struct flight *f),
-	       void (*gap)(void *ctx, uint64_t first, uint64_t last), void *ctx);
+void tags_each(struct tags *t, const struct range *v, size_t n, const struct tags_walk *w);
 
 #endif

@@ -109,26 +109,30 @@ void client_flushed(struct client *c, uint64_t offset)
 	c->flushed = offset;
 }
 
-void client_settle(struct client *c, uint64_t first, uint64_t last, const struct settle *s,
+void client_settle(struct client *c, const struct range *v, size_t n, const struct settle *s,
 		   struct ranges *settled, struct ranges *stale)
 {
 	c->settle = *s;
 	c->settle_calls++;
-	c->last_range = (struct range){first, last};
-	c->settled_events += last - first + 1;
-	if (settled) {
-		ranges_add(settled, first, last);
-		ranges_add(stale, last + 10, last + 11);
+	for (size_t i = 0; i < n; i++) {
+		c->last_range = v[i];
+		c->settled_events += v[i].last - v[i].first + 1;
+		if (settled) {
+			ranges_add(settled, v[i].first, v[i].last);
+			ranges_add(stale, v[i].last + 10, v[i].last + 11);
+		}
 	}
 }
 
-void client_extend(struct client *c, uint64_t first, uint64_t last, struct ranges *extended,
+void client_extend(struct client *c, const struct range *v, size_t n, struct ranges *extended,
 		   struct ranges *stale)
 {
 	c->extend_calls++;
-	c->last_range = (struct range){first, last};
-	if (extended) {
-		ranges_add(extended, first, last);
+	for (size_t i = 0; i < n; i++) {
+		c->last_range = v[i];
+		if (extended) {
+			ranges_add(extended, v[i].first, v[i].last);
+		}
 	}
 	(void)stale;
 }

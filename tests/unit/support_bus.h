@@ -317,7 +317,7 @@ static inline void kit_settle(struct kit_client *kc, uint32_t i, enum verdict v,
 {
 	const struct settle s = {.verdict = v, .reason = slice_str(reason)};
 
-	client_settle(kc->c, kc->got[i].tag, kc->got[i].tag, &s, NULL, NULL);
+	client_settle(kc->c, &(struct range){kc->got[i].tag, kc->got[i].tag}, 1, &s, NULL, NULL);
 }
 
 static inline void kit_ack(struct kit_client *kc, uint32_t i)

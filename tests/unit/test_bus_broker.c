@@ -131,7 +131,7 @@ START_TEST(revoked_tags_are_void_and_nothing_is_settled)
 	ck_assert_uint_eq(k.fake->n_settled, 2);
 	ck_assert(kit_noted(c, SUB_REVOKED, ""));
 	ck_assert_int_eq(kit_total(&k, "held"), 0);
-	client_settle(c->c, c->got[0].tag, c->got[0].tag, &ack, NULL, &stale);
+	client_settle(c->c, &(struct range){c->got[0].tag, c->got[0].tag}, 1, &ack, NULL, &stale);
 	ck_assert_uint_eq(stale.n, 1);
 	fake_answer(k.fake); /* of the dead letter, whose event is gone */
 	fake_deliver(k.fake, flow, "t", "a");

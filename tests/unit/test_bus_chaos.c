@@ -146,7 +146,7 @@ static void settle(struct actor *a, uint32_t at, enum verdict v)
 
 	ranges_init(&settled);
 	a->out[at] = a->out[--a->n_out];
-	client_settle(a->c->c, g->tag, g->tag, &s, &settled, NULL);
+	client_settle(a->c->c, &(struct range){g->tag, g->tag}, 1, &s, &settled, NULL);
 	ck_assert_uint_eq(settled.n, 1);
 	ranges_finish(&settled);
 	f->failures += v == VERDICT_RETRY;
@@ -188,7 +188,7 @@ static void act(struct actor *a)
 		a->c->stuck = !a->c->stuck;
 		return;
 	case 4:
-		client_extend(a->c->c, 0, UINT64_MAX, NULL, NULL);
+		client_extend(a->c->c, &(struct range){0, UINT64_MAX}, 1, NULL, NULL);
 		return;
 	default:
 		look(a);

@@ -154,10 +154,11 @@ START_TEST(settling_twice_is_stale_and_a_wide_range_costs_nothing)
 		kit_publish(&k, "t", "", "");
 	}
 	kit_got(c, 3);
-	client_settle(c->c, c->got[1].tag, c->got[1].tag, &ack, &settled, &stale);
+	client_settle(c->c, &(struct range){c->got[1].tag, c->got[1].tag}, 1, &ack, &settled,
+		      &stale);
 	ck_assert_uint_eq(settled.n, 1);
 	ck_assert_uint_eq(stale.n, 0);
-	client_settle(c->c, 0, UINT64_MAX, &ack, &settled, &stale);
+	client_settle(c->c, &(struct range){0, UINT64_MAX}, 1, &ack, &settled, &stale);
 	ck_assert_uint_eq(settled.n, 3);
 	ck_assert_uint_eq(stale.n, 3); /* before, the one settled already, behind */
 	ck_assert_uint_eq(stale.v[0].first, 0);

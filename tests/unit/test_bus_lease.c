@@ -14,7 +14,7 @@ static void extend(uv_timer_t *t)
 {
 	struct extender *e = t->data;
 
-	client_extend(e->c->c, e->c->got[0].tag, e->c->got[0].tag, NULL, NULL);
+	client_extend(e->c->c, &(struct range){e->c->got[0].tag, e->c->got[0].tag}, 1, NULL, NULL);
 	e->left--;
 }
 
@@ -90,7 +90,7 @@ START_TEST(an_expired_lease_counts_and_makes_the_tag_stale)
 	kit_got(c, 3); /* a, b, and a again */
 	ck_assert_str_eq(c->got[2].id, "a");
 	ck_assert_uint_eq(c->got[2].attempt, 2);
-	client_settle(c->c, c->got[0].tag, c->got[0].tag, &ack, NULL, &stale);
+	client_settle(c->c, &(struct range){c->got[0].tag, c->got[0].tag}, 1, &ack, NULL, &stale);
 	ck_assert_uint_eq(stale.n, 1);
 	ck_assert_int_eq(kit_total(&k, "retried"), 1); /* b waited, without a lease */
 	ranges_finish(&stale);

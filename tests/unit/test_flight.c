@@ -77,6 +77,13 @@ static void on_gap(void *ctx, uint64_t first, uint64_t last)
 	ranges_add(&gaps, first, last);
 }
 
+static void each(uint64_t first, uint64_t last, void (*gap)(void *, uint64_t, uint64_t))
+{
+	const struct tags_walk w = {on_found, gap, NULL};
+
+	tags_each(&tags, &(struct range){first, last}, 1, &w);
+}
+
 static void setup(struct flight *f, int n, uint64_t base)
 {
 	tags_init(&tags, base);
@@ -108,14 +115,14 @@ START_TEST(an_exact_range)
 	static struct flight f[100];
 
 	setup(f, 100, 1000);
-	tags_each(&tags, 1010, 1019, on_found, on_gap, NULL);
+	each(1010, 1019, on_gap);
 	ck_assert_uint_eq(found.n, 1);
 	ck_range(&found, 0, 1010, 1019);
 	ck_assert_uint_eq(gaps.n, 0);
-	tags_each(&tags, 1015, 1024, on_found, on_gap, NULL);
+	each(1015, 1024, on_gap);
 	ck_range(&found, 0, 1010, 1024);
 	ck_range(&gaps, 0, 1015, 1019);
-	tags_each(&tags, 0, UINT64_MAX, on_found, NULL, NULL);
+	each(0, UINT64_MAX, NULL);
 	finish();
 }
 END_TEST
@@ -126,7 +133,7 @@ START_TEST(a_range_of_everything)
 
 	setup(f, 10, 50);
 	tags_remove(&tags, &f[4]);
-	tags_each(&tags, 0, UINT64_MAX, on_found, on_gap, NULL);
+	each(0, UINT64_MAX, on_gap);
 	ck_assert_uint_eq(found.n, 2);
 	ck_range(&found, 0, 50, 53);
 	ck_range(&found, 1, 55, 59);
@@ -143,17 +150,60 @@ START_TEST(ranges_beside_what_was_given)
 	static struct flight f[3];
 
 	setup(f, 3, 100);
-	tags_each(&tags, 1, 99, on_found, on_gap, NULL);
-	tags_each(&tags, 103, 1ULL << 60, on_found, on_gap, NULL);
-	tags_each(&tags, 5, 4, on_found, on_gap, NULL);
+	each(1, 99, on_gap);
+	each(103, 1ULL << 60, on_gap);
+	each(5, 4, on_gap);
 	ck_assert_uint_eq(found.n, 0);
 	ck_assert_uint_eq(gaps.n, 2);
-	tags_each(&tags, 99, 103, on_found, on_gap, NULL);
+	each(99, 103, on_gap);
 	ck_range(&found, 0, 100, 102);
 	ck_range(&gaps, 2, 99, 99);
 	ck_range(&gaps, 3, 103, 103);
-	tags_each(&tags, 0, UINT64_MAX, on_found, on_gap, NULL);
+	each(0, UINT64_MAX, on_gap);
 	ck_range(&gaps, 4, 0, UINT64_MAX);
+	finish();
+}
+END_TEST
+
+START_TEST(wide_ranges_in_one_walk)
+{
+	static const struct range v[] = {{0, 10}, {52, 53}, {56, 56}, {58, 900}, {902, UINT64_MAX}};
+	static struct flight f[10];
+	const struct tags_walk w = {on_found, on_gap, NULL};
+
+	setup(f, 10, 50);
+	tags_remove(&tags, &f[3]);
+	tags_each(&tags, v, 5, &w);
+	ck_assert_uint_eq(found.n, 3);
+	ck_range(&found, 0, 52, 52);
+	ck_range(&found, 1, 56, 56);
+	ck_range(&found, 2, 58, 59);
+	ck_assert_uint_eq(gaps.n, 4);
+	ck_range(&gaps, 0, 0, 10);
+	ck_range(&gaps, 1, 53, 53);
+	ck_range(&gaps, 2, 60, 900);
+	ck_range(&gaps, 3, 902, UINT64_MAX);
+	tags_each(&tags, NULL, 0, &w);
+	ck_assert_uint_eq(tags.count, 5);
+	each(0, UINT64_MAX, NULL);
+	finish();
+}
+END_TEST
+
+START_TEST(narrow_ranges_up_to_the_last_tag)
+{
+	static const struct range v[] = {{50, 51}, {53, 53}, {UINT64_MAX - 1, UINT64_MAX}};
+	static struct flight f[10];
+	const struct tags_walk w = {on_found, on_gap, NULL};
+
+	setup(f, 10, 50);
+	tags_each(&tags, v, 3, &w);
+	ck_assert_uint_eq(found.n, 2);
+	ck_range(&found, 0, 50, 51);
+	ck_range(&found, 1, 53, 53);
+	ck_assert_uint_eq(gaps.n, 1);
+	ck_range(&gaps, 0, UINT64_MAX - 1, UINT64_MAX);
+	each(0, UINT64_MAX, NULL);
 	finish();
 }
 END_TEST
@@ -173,7 +223,7 @@ START_TEST(many_tags_and_an_old_one_that_stays)
 	}
 	ck_assert_uint_eq(tags.count, MANY / 2);
 	ck_assert_ptr_eq(tags_find(&tags, 7), &f[0]);
-	tags_each(&tags, 8, UINT64_MAX, on_found, on_gap, NULL);
+	each(8, UINT64_MAX, on_gap);
 	ck_assert_uint_eq(found.n, MANY / 2 - 1);
 	ck_assert_uint_eq(tags.count, 1);
 	tags_remove(&tags, &f[0]);
@@ -190,6 +240,8 @@ int main(void)
 		an_exact_range,
 		a_range_of_everything,
 		ranges_beside_what_was_given,
+		wide_ranges_in_one_walk,
+		narrow_ranges_up_to_the_last_tag,
 		many_tags_and_an_old_one_that_stays,
 	};
 
