@@ -161,7 +161,7 @@ static void consume(const char *url, const char *stream, struct bench_shared *sh
 	bench_tick(shared);
 	while (atomic_load(&shared->received) < count) {
 		natsMsgList list;
-		natsStatus s = natsSubscription_Fetch(&list, sub, 1024, 100, NULL);
+		natsStatus s = natsSubscription_Fetch(&list, sub, 1024, 2000, NULL);
 
 		if (s != NATS_OK) {
 			continue;
@@ -208,6 +208,10 @@ static void run_jetstream(char **argv, bool both)
 		natsMsg *m = message(subject, payload, size, n, true);
 
 		check(js_PublishMsgAsync(js, &m, NULL), "publish");
+		/* The publish window; with a consumer it is the window of the whole, as there. */
+		while (both && n + 1 - atomic_load(&shared->received) >= window) {
+			bench_wait_tick(shared);
+		}
 	}
 	check(js_PublishAsyncComplete(js, NULL), "complete");
 	end = bench_now_ns();
