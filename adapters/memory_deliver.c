@@ -33,7 +33,7 @@ static struct memory_entry *peek(const struct memory_flow *m)
 {
 	const struct memory_hold *h = memory_heap_top(&m->returned);
 
-	return h ? h->entry : memory_ring_at(&m->pending, 0);
+	return h ? memory_hold_entry(h) : memory_ring_at(&m->pending, 0);
 }
 
 static struct memory_hold *take(struct memory_flow *m)
@@ -159,7 +159,7 @@ static void give_back(struct memory_hold *h)
 	const size_t before = memory_flow_footprint(m);
 
 	h->state = HOLD_RETURNED;
-	memory_heap_push(&m->returned, h->entry->log.seq, h);
+	memory_heap_push(&m->returned, memory_hold_entry(h)->log.seq, h);
 	m->bus->queue_bytes += memory_flow_footprint(m) - before;
 	m->stalled = false;
 	memory_flow_schedule(m);

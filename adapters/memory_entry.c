@@ -7,18 +7,6 @@
 #include "adapters/memory_impl.h"
 #include "base/mem.h"
 
-void *memory_lines_alloc(size_t n)
-{
-	const size_t size = (n + 63) & ~(size_t)63;
-	void *p = aligned_alloc(64, size);
-
-	if (!p) {
-		log_error("memory", "out of memory bytes=%zu", size);
-		abort();
-	}
-	return memset(p, 0, size);
-}
-
 /* ---- slabs ----------------------------------------------------------------- */
 
 void memory_pool_init(struct memory_pool *p)
@@ -57,7 +45,7 @@ static uint32_t unused_slab(struct memory_pool *p)
 static void slab_create(struct memory_pool *p)
 {
 	const uint32_t at = unused_slab(p);
-	struct memory_slab *s = memory_lines_alloc(sizeof(*s));
+	struct memory_slab *s = xcalloc_lines(sizeof(*s));
 
 	for (uint32_t i = 0; i < MEMORY_SLAB; i++) {
 		s->entries[i].id = at * MEMORY_SLAB + i;

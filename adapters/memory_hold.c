@@ -41,6 +41,11 @@ static void slab_free(struct memory_bus *b, struct slab *s)
 	free(s);
 }
 
+struct memory_entry *memory_hold_entry(const struct memory_hold *h)
+{
+	return memory_entry_at(&h->flow->bus->log, h->entry);
+}
+
 struct memory_hold *memory_hold_create(struct memory_flow *m, struct memory_entry *e)
 {
 	struct memory_bus *b = m->bus;
@@ -53,7 +58,7 @@ struct memory_hold *memory_hold_create(struct memory_flow *m, struct memory_entr
 	b->n_free_holds--;
 	b->n_holds++;
 	slab_of(h)->live++;
-	*h = (struct memory_hold){.flow = m, .entry = e, .state = HOLD_OUT, .index = h->index};
+	*h = (struct memory_hold){.flow = m, .entry = e->id, .state = HOLD_OUT, .index = h->index};
 	list_push_back(&m->holds, &h->link);
 	e->queued--;
 	e->held++;
@@ -75,6 +80,7 @@ void memory_hold_free(struct memory_hold *h)
 {
 	struct memory_flow *m = h->flow;
 	struct memory_bus *b = m->bus;
+	struct memory_entry *e = memory_hold_entry(h);
 	struct slab *s = slab_of(h);
 
 	if (h->record) {
@@ -82,8 +88,8 @@ void memory_hold_free(struct memory_hold *h)
 		free(h->record);
 		b->n_records--;
 	}
-	m->bytes -= h->entry->bytes;
-	memory_entry_unhold(&b->log, h->entry);
+	m->bytes -= e->bytes;
+	memory_entry_unhold(&b->log, e);
 	list_remove(&h->link);
 	list_push_front(&b->free_holds, &h->link);
 	b->n_free_holds++;

@@ -23,7 +23,7 @@ struct memory_flow;
 
 enum {
 	MEMORY_CHUNK = 64,	    /* most events that share a block */
-	MEMORY_CHUNK_BYTES = 16384, /* a block is closed when it has this many */
+	MEMORY_CHUNK_BYTES = 32768, /* a block is closed when it has this many */
 	MEMORY_SLICE = 8192,	    /* entries walked or let go in one turn, whatever waits */
 	MEMORY_SLAB = 256,	    /* entries allocated together */
 	MEMORY_FREE_MAX = 8192,	    /* unused entries and holds that are kept for later */
@@ -114,8 +114,6 @@ void memory_entry_needed(struct memory_log *l, struct memory_entry *e);
 struct memory_entry *memory_entry_oldest_idle(struct memory_log *l);
 /* The next n idle ones are wanted soon. */
 void memory_entry_prefetch_idle(const struct memory_log *l, uint32_t n);
-/* Zeroed, and within as few cache lines as can be; aborts when there is no memory. */
-void *memory_lines_alloc(size_t n);
 void memory_pool_init(struct memory_pool *p);
 void memory_pool_finish(struct memory_pool *p);
 
@@ -190,8 +188,8 @@ enum memory_hold_state { HOLD_OUT, HOLD_RETURNED, HOLD_PARKED };
 struct memory_hold {
 	struct list link; /* of the flow */
 	struct memory_flow *flow;
-	struct memory_entry *entry;
 	struct memory_record *record; /* NULL: it never failed */
+	uint32_t entry;		      /* its id, see memory_hold_entry */
 	uint8_t state;		      /* enum memory_hold_state */
 	uint8_t index;		      /* in its slab */
 };
@@ -281,6 +279,7 @@ void memory_parked_return(struct memory_bus *b);
 /* ---- holds (memory_hold.c) ------------------------------------------------------- */
 
 /* The claim of the ring becomes that of the hold. */
+struct memory_entry *memory_hold_entry(const struct memory_hold *h);
 struct memory_hold *memory_hold_create(struct memory_flow *m, struct memory_entry *e);
 struct memory_record *memory_hold_record(struct memory_hold *h, const struct failures *failures);
 void memory_hold_free(struct memory_hold *h); /* with its claim on the entry */

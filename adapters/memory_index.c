@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "adapters/memory_impl.h"
+#include "base/mem.h"
 
 #define FIRST_BUCKETS  32
 #define LANES	       16 /* 15 tags and the count of those that passed on */
@@ -152,8 +153,8 @@ static void resize(struct memory_log *l, size_t n)
 	const struct memory_index old = l->index;
 
 	l->index = (struct memory_index){
-		.buckets = memory_lines_alloc(n * sizeof(struct memory_bucket)),
-		.ids = memory_lines_alloc(n * LANES * sizeof(uint32_t)),
+		.buckets = xcalloc_lines(n * sizeof(struct memory_bucket)),
+		.ids = xcalloc_lines(n * LANES * sizeof(uint32_t)),
 		.n_buckets = n,
 		.count = old.count,
 	};

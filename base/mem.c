@@ -28,6 +28,13 @@ void *xcalloc(size_t n, size_t size)
 	return checked(calloc(at_least_one(n), at_least_one(size)), size);
 }
 
+void *xcalloc_lines(size_t size)
+{
+	const size_t n = (at_least_one(size) + 63) & ~(size_t)63;
+
+	return memset(checked(aligned_alloc(64, n), n), 0, n);
+}
+
 void *xmalloc(size_t n)
 {
 	return checked(malloc(at_least_one(n)), n);

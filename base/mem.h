@@ -10,6 +10,8 @@
 #include <stddef.h>
 
 void *xcalloc(size_t n, size_t size);
+/* Zeroed, and within as few cache lines as can be. */
+void *xcalloc_lines(size_t size);
 void *xmalloc(size_t n);
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);

@@ -91,7 +91,10 @@ void bus_mark(struct bus *b);
 void bus_arm(struct bus *b, struct flight *f, int64_t due_ms);
 static inline void bus_disarm(struct bus *b, struct flight *f)
 {
-	wheel_remove(&b->wheel, &f->timer);
+	if (f->extra) {
+		wheel_remove(&b->wheel, &f->extra->timer);
+		flight_trim(&b->flights, f);
+	}
 }
 /* The broker that topic (or pattern) goes to. */
 struct broker *bus_route(struct bus *b, struct slice topic);

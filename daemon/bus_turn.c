@@ -35,7 +35,7 @@ void bus_arm(struct bus *b, struct flight *f, int64_t due_ms)
 {
 	const int64_t loop_ms = due_ms + (int64_t)uv_now(b->loop) - stall_clock_now(&b->clock);
 
-	wheel_add(&b->wheel, &f->timer, due_ms);
+	wheel_add(&b->wheel, &flight_extra(&b->flights, f)->timer, due_ms);
 	if ((b->timer_at_ms == 0 || loop_ms < b->timer_at_ms) && !b->closing) {
 		uv_idle_start(&b->idle, on_idle); /* the turn sets the timer */
 	}
@@ -77,7 +77,7 @@ static void expire(struct bus *b, int64_t now_ms)
 	while ((it = list_pop_front(&expired))) {
 		struct wheel_entry *e = container_of(it, struct wheel_entry, link);
 
-		step_due(container_of(e, struct flight, timer));
+		step_due(container_of(e, struct flight_extra, timer)->flight);
 	}
 }
 

@@ -136,7 +136,7 @@ static void hand_out(struct flight *fl, struct outgoing *out)
 	}
 	*out = (struct outgoing){
 		.subscription = s->id,
-		.attempt = fl->failures.count + 1,
+		.attempt = flight_failures(fl).count + 1,
 		.tag = fl->tag,
 		.epoch = fl->feed->epoch,
 		.event = fl->event,

@@ -103,7 +103,7 @@ static struct flight *arrive(struct feed *f, const struct delivery *d)
 	fl->event = d->event;
 	fl->handle = d->handle;
 	fl->feed = f;
-	fl->failures = d->failures;
+	flight_set_failures(&f->bus->flights, fl, &d->failures);
 	fl->position = d->position;
 	fl->size = (uint32_t)event_size(d->event);
 	fl->late = f->bus->draining;
@@ -271,14 +271,14 @@ static void flush_one(struct flight *fl, struct settlement *s)
 {
 	*s = (struct settlement){.handle = fl->handle, .kind = (enum settle_kind)fl->settle};
 	if (s->kind == SETTLE_RETRY || s->kind == SETTLE_PARK) {
-		s->failures = fl->failures;
+		s->failures = flight_failures(fl);
 	}
 	if (s->kind == SETTLE_RETRY) {
 		s->ctx = flight_ref(fl);
 		return;
 	}
 	if (s->kind == SETTLE_PARK) {
-		s->delay_ms = fl->timer.due_ms;
+		s->delay_ms = fl->extra->timer.due_ms;
 	}
 	flight_end(fl);
 }

@@ -81,7 +81,7 @@ static void dead_letter_free(struct dead_letter *d)
 static void set_failing(struct flight *fl, bool failing, const char *why)
 {
 	struct feed *f = fl->feed;
-	struct dead_letter *d = fl->dead;
+	struct dead_letter *d = fl->extra->dead;
 
 	if (failing) {
 		snprintf(f->why_dlq, sizeof(f->why_dlq), "dlq: %s", why);
@@ -100,8 +100,8 @@ static void try_later(struct flight *fl, const char *why)
 	struct bus *b = fl->feed->bus;
 
 	set_failing(fl, true, why);
-	fl->dead->tries++;
-	bus_arm(b, fl, bus_now(b) + backoff_delay_ms(&waits, fl->dead->tries, 0));
+	fl->extra->dead->tries++;
+	bus_arm(b, fl, bus_now(b) + backoff_delay_ms(&waits, fl->extra->dead->tries, 0));
 }
 
 static void answered(struct dead_letter *d, struct flight *fl, const struct answer *a)
@@ -142,7 +142,7 @@ static void on_told(struct publish *p, uint32_t i)
 static struct event *build(const struct flight *fl, const char *topic, const struct broker *to)
 {
 	const struct bus *b = fl->feed->bus;
-	const struct dead_letter *d = fl->dead;
+	const struct dead_letter *d = fl->extra->dead;
 	char position[POSITION_TEXT_MAX] = "";
 
 	if (adapter_format_position(fl->feed->broker->adapter, fl->event->topic, fl->position,
@@ -156,7 +156,7 @@ static struct event *build(const struct flight *fl, const char *topic, const str
 		.why = d->why,
 		.error = d->reason,
 		.position = position,
-		.failures = fl->failures,
+		.failures = flight_failures(fl),
 		.max_bytes = broker_event_max(to, true),
 		.truncate = d->truncate,
 		.now_ms = clock_unix_ms(),
@@ -167,7 +167,7 @@ static struct event *build(const struct flight *fl, const char *topic, const str
 void deadletter_publish(struct flight *fl)
 {
 	struct bus *b = fl->feed->bus;
-	struct dead_letter *d = fl->dead;
+	struct dead_letter *d = fl->extra->dead;
 	char topic[TOPIC_MAX + 1];
 	struct broker *to;
 	struct publish *p;
@@ -194,27 +194,29 @@ void deadletter_start(struct flight *fl, const char *why, struct slice reason)
 {
 	struct dead_letter *d = xcalloc(1, sizeof(*d));
 
-	assert(!fl->dead);
+	assert(!flight_dead(fl));
 	d->bus = fl->feed->bus;
+	flight_extra(&d->bus->flights, fl)->dead = d;
 	d->flight = flight_ref(fl);
 	d->why = why;
 	d->reason = xstrndup(reason.p, reason.n);
-	fl->dead = d;
 	fl->state = FLIGHT_DEAD;
 	deadletter_publish(fl);
 }
 
 bool deadletter_publishing(const struct flight *fl)
 {
-	return fl->dead && fl->dead->publishing;
+	const struct dead_letter *d = flight_dead(fl);
+
+	return d && d->publishing;
 }
 
 void deadletter_forget(struct flight *fl)
 {
-	struct dead_letter *d = fl->dead;
+	struct dead_letter *d = fl->extra->dead;
 
 	set_failing(fl, false, "");
-	fl->dead = NULL;
+	fl->extra->dead = NULL;
 	d->flight = NULL;
 	if (!d->publishing) {
 		dead_letter_free(d);

@@ -48,7 +48,8 @@ static void retry(struct flight *fl, const struct decision *d)
 		f->counts.parked++;
 		f->bus->totals.parked++;
 		f->bus->report.returned += f->bus->draining;
-		fl->timer.due_ms = d->delay_ms; /* not armed: only carries it to the flush */
+		/* Not armed: only carries it to the flush. */
+		flight_extra(&f->bus->flights, fl)->timer.due_ms = d->delay_ms;
 		feed_record(fl, SETTLE_PARK);
 		return;
 	}
@@ -61,16 +62,16 @@ void step_forget(struct flight *fl)
 {
 	struct bus *b = fl->feed->bus;
 
-	bus_disarm(b, fl);
 	list_remove(&fl->link);
 	feed_window_remove(fl);
 	if (fl->recording) {
 		fl->recording = false;
 		b->n_recording--;
 	}
-	if (fl->dead) {
+	if (flight_dead(fl)) {
 		deadletter_forget(fl);
 	}
+	bus_disarm(b, fl);
 }
 
 static void again(struct flight *fl)
@@ -165,7 +166,7 @@ static void release(struct flight *fl, struct subscription *by)
 	}
 	if (!other || !member_give(other, fl)) {
 		fl->releases = 0;
-		fl->rounds += fl->rounds < UINT8_MAX;
+		fl->rounds += fl->rounds < FLIGHT_ROUNDS_MAX;
 		wait_until(fl, release_delay_ms(fl->rounds));
 	}
 }
@@ -197,7 +198,7 @@ static void carry_out(struct flight *fl, const struct ending *e, const struct de
 {
 	struct feed *f = fl->feed;
 
-	fl->failures = d->failures;
+	flight_set_failures(&f->bus->flights, fl, &d->failures);
 	switch (d->kind) {
 	case DECIDE_ACKNOWLEDGE:
 		acknowledge(fl);
@@ -244,7 +245,7 @@ void step_end(struct flight *fl, const struct ending *e)
 	c = (struct policy_case){
 		.policy = &fl->policy->policy,
 		.limits = e->limits,
-		.failures = fl->failures,
+		.failures = flight_failures(fl),
 		.published_at_ms = fl->event->published_at_ms,
 		.dead_letter = deadletter_wanted(fl),
 		.ended = e->ended,

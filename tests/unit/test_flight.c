@@ -17,6 +17,7 @@ START_TEST(a_ref_finds_its_flight_while_it_lives_and_no_other)
 
 	flight_pool_init(&p, NULL);
 	a = flight_alloc(&p);
+	flight_extra(&p, a);
 	ra = flight_ref(a);
 	ck_assert_ptr_nonnull(ra);
 	ck_assert_ptr_eq(flight_find(&p, ra), a);
@@ -24,6 +25,8 @@ START_TEST(a_ref_finds_its_flight_while_it_lives_and_no_other)
 	ck_assert_ptr_null(flight_find(&p, ra));
 	b = flight_alloc(&p);
 	ck_assert_ptr_eq(a, b); /* the same place, another name */
+	ck_assert_ptr_null(flight_find(&p, ra));
+	flight_extra(&p, b);
 	ck_assert_ptr_null(flight_find(&p, ra));
 	ck_assert_ptr_eq(flight_find(&p, flight_ref(b)), b);
 	flight_free(&p, b);
@@ -109,6 +112,46 @@ static void ck_range(const struct ranges *r, size_t i, uint64_t first, uint64_t 
 	ck_assert_uint_eq(r->v[i].first, first);
 	ck_assert_uint_eq(r->v[i].last, last);
 }
+
+START_TEST(an_extra_stays_while_there_is_something_in_it)
+{
+	struct budget budget;
+	struct flight_pool p;
+	struct flight *f, *other;
+	struct wheel wheel;
+	size_t without;
+
+	wheel_init(&wheel, 0);
+	budget_init(&budget, NULL, SIZE_MAX);
+	flight_pool_init(&p, &budget);
+	f = flight_alloc(&p);
+	other = flight_alloc(&p);
+	without = budget.used;
+	flight_set_failures(&p, f, &(struct failures){0});
+	ck_assert_ptr_null(f->extra);
+	ck_assert_uint_eq(flight_failures(f).count, 0);
+
+	wheel_add(&wheel, &flight_extra(&p, f)->timer, 5);
+	ck_assert_ptr_eq(f->extra->flight, f);
+	ck_assert_uint_gt(budget.used, without);
+	flight_trim(&p, f);
+	ck_assert_ptr_nonnull(f->extra);
+	flight_set_failures(&p, f, &(struct failures){2, 10, 20});
+	wheel_remove(&wheel, &f->extra->timer);
+	flight_trim(&p, f);
+	ck_assert_uint_eq(flight_failures(f).count, 2);
+	flight_set_failures(&p, f, &(struct failures){0});
+	flight_trim(&p, f);
+	ck_assert_ptr_null(f->extra);
+
+	ck_assert_uint_eq(flight_extra(&p, other)->failures.last_ms, 0);
+	flight_set_failures(&p, other, &(struct failures){1, 1, 1});
+	flight_free(&p, f);
+	flight_free(&p, other);
+	flight_pool_finish(&p);
+	ck_assert_uint_eq(budget.used, 0);
+}
+END_TEST
 
 START_TEST(an_exact_range)
 {
@@ -237,6 +280,7 @@ int main(void)
 	const TTest *tests[] = {
 		a_ref_finds_its_flight_while_it_lives_and_no_other,
 		memory_of_a_peak_goes_back,
+		an_extra_stays_while_there_is_something_in_it,
 		an_exact_range,
 		a_range_of_everything,
 		ranges_beside_what_was_given,
