@@ -73,8 +73,8 @@ static natsStatus on_attach(void **user, void *loop, natsConnection *nc, natsSoc
 
 	(void)nc;
 	*user = l;
-	l->fd = fcntl(socket, F_DUPFD_CLOEXEC, 3);
-	return l->fd < 0 ? NATS_SYS_ERROR : NATS_OK;
+	l->fd = dup(socket); /* not F_DUPFD_CLOEXEC, which ThreadSanitizer does not see */
+	return l->fd < 0 || fcntl(l->fd, F_SETFD, FD_CLOEXEC) != 0 ? NATS_SYS_ERROR : NATS_OK;
 }
 
 static natsStatus on_read_wanted(void *user, bool add)
