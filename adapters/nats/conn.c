@@ -81,6 +81,12 @@ void conn_on_opened(struct nats_adapter *a, struct link *l, int rc, const char *
 	admin_set_up(a);
 }
 
+/* For as long as a request may take: the connection itself may be dead. */
+static bool link_silent(const struct nats_adapter *a)
+{
+	return clock_mono_ms() - link_heard_ms(a->link) >= NATS_REQUEST_MS;
+}
+
 void conn_on_stream(struct nats_adapter *a, const char *why)
 {
 	char url[200] = "";
@@ -88,7 +94,7 @@ void conn_on_stream(struct nats_adapter *a, const char *why)
 	if (why) {
 		a->attempts++;
 		problem(a, &a->stream_log, why);
-		if (a->state == CONN_UP) {
+		if (a->state == CONN_UP || link_silent(a)) {
 			conn_drop(a, why);
 		} else {
 			wait_and_retry(a);

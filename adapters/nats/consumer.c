@@ -24,6 +24,7 @@
 #define INTEROP_MAX_DELIVER 5
 #define INTEROP_ACK_WAIT_NS 30000000000
 
+#define ERR_MAX_CONSUMERS	    10026
 #define ERR_CONSUMER_NOT_FOUND	    10014
 #define ERR_CONSUMER_EXISTS	    10013
 #define ERR_CONSUMER_ALREADY_EXISTS 10148
@@ -230,7 +231,7 @@ bool consumer_failed(struct nats_flow *nf, const struct api_reply *r)
 		flow_again(nf, "jetstream does not answer at this server");
 	} else if (r->rc != 0) {
 		flow_again(nf, "no answer to a request about the consumer");
-	} else if (r->code == 400) {
+	} else if (r->code == 400 && r->err_code != ERR_MAX_CONSUMERS) {
 		flow_refused(nf, REASON_BROKER, r->description);
 	} else if (r->code) {
 		flow_again(nf, r->description);

@@ -169,6 +169,7 @@ void flow_add(struct nats_adapter *a, struct flow *f)
 	list_init(&nf->ready);
 	list_item_init(&nf->dirty);
 	list_push_back(&a->flows, &nf->link);
+	table_insert(&a->flow_ids, &nf->by_id, hash_u64(nf->id));
 	f->impl = nf;
 	warn_interop(nf);
 	if (nf->ordered) {
@@ -229,6 +230,7 @@ static void reap(struct nats_flow *nf)
 	}
 	assert(nf->held.count == 0);
 	owner_destroy(nf);
+	table_remove(&nf->adapter->flow_ids, &nf->by_id);
 	list_remove(&nf->link);
 	list_remove(&nf->dirty);
 	prefix_unref(nf->prefix);
@@ -358,7 +360,10 @@ void flows_turn(struct nats_adapter *a)
 			flow_begin(nf);
 		}
 		deliver(nf);
-		if (nf->step == FLOW_STEP_LIVE) {
+		if (nf->step == FLOW_STEP_LIVE && nf->reset && nf->credit.events > 0) {
+			pull_close(nf);
+			flow_begin(nf);
+		} else if (nf->step == FLOW_STEP_LIVE) {
 			pull_turn(nf);
 		}
 	}
@@ -409,10 +414,9 @@ struct nats_flow *flow_by_consumer(struct nats_adapter *a, struct slice name)
 
 struct nats_flow *flow_by_id(struct nats_adapter *a, uint64_t id)
 {
-	struct list *it, *tmp;
-
-	list_for_each_safe (it, tmp, &a->flows) {
-		struct nats_flow *nf = container_of(it, struct nats_flow, link);
+	for (struct table_entry *e = table_first(&a->flow_ids, hash_u64(id)); e;
+	     e = table_next(e)) {
+		struct nats_flow *nf = container_of(e, struct nats_flow, by_id);
 
 		if (nf->id == id) {
 			return nf;

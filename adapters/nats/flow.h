@@ -58,6 +58,7 @@ enum flow_step {
 
 struct nats_flow {
 	struct list link;	  /* adapter.flows */
+	struct table_entry by_id; /* adapter.flow_ids */
 	struct list dirty;	  /* adapter.dirty */
 	struct table_entry entry; /* adapter.consumers, by name, while listed */
 	bool listed;

@@ -278,6 +278,7 @@ static void op_destroy(struct adapter *base)
 	acks_finish(a);
 	admin_finish(a);
 	table_finish(&a->consumers);
+	table_finish(&a->flow_ids);
 	for (int i = 0; i < a->n_discovered; i++) {
 		free(a->discovered[i]);
 	}
@@ -337,6 +338,7 @@ static int nats_create(const struct adapter_env *env, const void *options, struc
 	api_init(&a->api);
 	pub_init(a);
 	table_init(&a->consumers);
+	table_init(&a->flow_ids);
 	list_init(&a->flows);
 	list_init(&a->dirty);
 	list_init(&a->unsent_acks);

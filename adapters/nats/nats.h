@@ -149,6 +149,7 @@ struct nats_adapter {
 	struct publisher pub;
 
 	struct table consumers;	 /* flows by the name of their consumer */
+	struct table flow_ids;	 /* flows by their id */
 	struct list flows;	 /* every flow until it is gone */
 	struct list dirty;	 /* flows with something to deliver, pull or say this turn */
 	struct list unsent_acks; /* settled while there was no connection */

@@ -47,8 +47,9 @@ static size_t write_request(const struct nats_flow *nf, char *out, size_t size)
 
 static bool may_pull(struct nats_flow *nf)
 {
-	if (nf->pull.open || nf->stalled || nf->credit.events == 0 || nf->credit.bytes == 0 ||
-	    nf->n_ready > 0 || !conn_up(nf->adapter) || nf->pull.wait_ticks > 0) {
+	if (nf->pull.open || nf->reset || nf->stalled || nf->credit.events == 0 ||
+	    nf->credit.bytes == 0 || nf->n_ready > 0 || !conn_up(nf->adapter) ||
+	    nf->pull.wait_ticks > 0) {
 		return false;
 	}
 	return !nf->ordered || owner_valid(nf);
@@ -62,10 +63,6 @@ void pull_turn(struct nats_flow *nf)
 	size_t n;
 
 	if (!may_pull(nf) || !nc) {
-		return;
-	}
-	if (nf->reset) {
-		flow_begin(nf);
 		return;
 	}
 	nf->pull.single = nf->pull_single;
@@ -235,10 +232,13 @@ static void take(struct nats_flow *nf, natsMsg *msg, const struct nats_ack_subje
 	nf->flow->lag = ack->pending;
 	nf->flow->lag_known = true;
 	flow_mark(nf);
-	if (h && h->state == HELD_RELEASED) {
+	if (h && h->state == HELD_RELEASED && !nf->reset) {
 		take_again(h, msg, ack);
 	} else if (h) {
 		held_refresh(h, ack);
+	} else if (nf->reset) {
+		return; /* it stands behind something that was given back, and comes again after it
+			 */
 	} else if (nf->exclusive && ack->stream_seq <= nf->last) {
 		ack_directly(nf->adapter, natsMsg_GetReply(msg), "+ACK");
 	} else {

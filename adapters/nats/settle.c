@@ -241,18 +241,52 @@ void held_nak(struct held *h, int64_t delay_ms)
 
 /* ---- settling ---------------------------------------------------------------------------- */
 
-static void release(struct nats_flow *nf, struct held *h)
+/* It comes again over the consumer of this flow, or over its next one. */
+static void release_exclusive(struct held *h, int64_t delay_ms)
 {
-	if (!nf->exclusive) {
-		/* With a pull of ours open that nobody wants, it would come back to us at once. */
-		held_nak(h, nf->pull.open && nf->credit.events == 0 ? 200 : 0);
-		return;
-	}
-	/* It must come again before what follows it: the consumer is made anew from there. */
+	char text[ACK_TEXT_MAX];
+
+	nak_text(text, delay_ms);
 	list_remove(&h->link);
 	h->state = HELD_RELEASED;
+	say(h->flow->adapter, h, text);
+}
+
+/*
+ * Nothing may overtake what is given back: the consumer is made anew in front of it, and what stood
+ * ready behind it comes again with it.
+ */
+static void release_ordered(struct nats_flow *nf, struct held *h)
+{
+	struct list *item;
+
+	list_remove(&h->link);
+	h->state = HELD_RELEASED;
+	while ((item = list_pop_front(&nf->ready))) {
+		struct held *behind = container_of(item, struct held, link);
+
+		api_cancel(nf->adapter, &behind->call);
+		event_unref(behind->event);
+		behind->event = NULL;
+		behind->state = HELD_RELEASED;
+	}
+	nf->n_ready = 0;
 	nf->reset = true;
 	flow_mark(nf);
+}
+
+static void release(struct nats_flow *nf, struct held *h)
+{
+	/* With a pull of ours open that nobody wants, it would come back to us at once. */
+	const int64_t delay_ms = nf->pull.open && nf->credit.events == 0 ? 200 : 0;
+
+	if (nf->ordered) {
+		release_ordered(nf, h);
+	} else if (nf->exclusive) {
+		release_exclusive(h, delay_ms);
+	} else {
+		held_nak(h, delay_ms);
+	}
 }
 
 static void acknowledge(struct nats_flow *nf, struct held *h)
@@ -267,19 +301,13 @@ static void acknowledge(struct nats_flow *nf, struct held *h)
 
 static void park(struct nats_flow *nf, struct held *h, const struct settlement *s)
 {
-	char text[ACK_TEXT_MAX];
-
 	h->failures = s->failures;
 	failures_write(h, s->ctx);
-	if (!nf->exclusive) {
+	if (nf->exclusive) {
+		release_exclusive(h, s->delay_ms);
+	} else {
 		held_nak(h, s->delay_ms);
-		return;
 	}
-	/* It comes again over this consumer; what we know of it stays here until then. */
-	nak_text(text, s->delay_ms);
-	list_remove(&h->link);
-	h->state = HELD_RELEASED;
-	say(nf->adapter, h, text);
 }
 
 static void settle(struct nats_flow *nf, const struct settlement *s)

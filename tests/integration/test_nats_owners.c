@@ -193,9 +193,43 @@ START_TEST(failures_follow_an_ordered_flow_to_its_next_owner)
 }
 END_TEST
 
+START_TEST(what_an_ordered_flow_gave_back_is_not_overtaken)
+{
+	struct setup s;
+	struct probe_flow f;
+	struct settlement one = {.kind = SETTLE_RELEASE};
+
+	setup_begin(&s);
+	subscribe_ordered(&s.probe, &f);
+	probe_until(&s.probe, f.n_notes == 1);
+	flow_credit(&f.f, (struct credit){10, 1 << 20});
+	probe_publish(&s.probe, "a", "x", 3, 8);
+	probe_until(&s.probe, f.n == 3);
+	one.handle = f.got[1].handle;
+	flow_settle(&f.f, &one, 1);
+	probe_publish(&s.probe, "a", "y", 2, 8);
+	probe_until(&s.probe, f.n == 6);
+	ck_assert_uint_eq(f.got[3].position.a, 2);
+	ck_assert_uint_eq(f.got[4].position.a, 4);
+	ck_assert_uint_eq(f.got[5].position.a, 5);
+	one.kind = SETTLE_ACK;
+	for (uint32_t i = 0; i < 6; i++) {
+		one.handle = f.got[i].handle;
+		if (i != 1) {
+			flow_settle(&f.f, &one, 1);
+		}
+	}
+	f.settled = f.n;
+	probe_leave(&s.probe, &f);
+	probe_forget(&f);
+	setup_end(&s);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *tests[] = {
+		what_an_ordered_flow_gave_back_is_not_overtaken,
 		one_daemon_owns_an_ordered_flow_and_hands_it_over,
 		an_owner_that_was_stopped_is_overtaken_and_revoked,
 		an_ordered_flow_keeps_its_order_over_a_crash_of_the_server,
