@@ -5,10 +5,11 @@
  * Happy path, group: STREAM.INFO of the failure records -> CONSUMER.INFO -> found: flow_live; not
  * found: CONSUMER.DURABLE.CREATE at the flow's start -> flow_live. Without a group: CONSUMER.CREATE
  * at the flow's start, later behind the last settled event. owner.c drives ordered flows with the
- * same requests. Failure modes: it was deleted while we used it: made again behind the last
- * acknowledged position that we saw, so that events may repeat and none is missed. The whole stream
- * was replaced: from its beginning. The server refuses the configuration: refused. No answer: again
- * later.
+ * same requests.
+ *
+ * Failure modes: it was deleted while we used it: made again behind the last acknowledged position
+ * that we saw, so that events may repeat and none is missed. The whole stream was replaced: from
+ * its beginning. The server refuses the configuration: refused. No answer: again later.
  */
 #include <inttypes.h>
 #include <stdio.h>

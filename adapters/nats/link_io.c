@@ -3,8 +3,10 @@
  * An open connection on the loop: reads, writes, messages. See link.c for how it opens and ends.
  *
  * Happy path: on_poll -> the library reads -> conn_on_message for each -> conn_on_messages_end;
- * what was sent in a turn is written by link_flush. Failure modes: the library detaches inside a
- * read or a write: link_check tells conn_on_lost, from a poll or a tick.
+ * what was sent in a turn is written by link_flush.
+ *
+ * Failure modes: the library detaches inside a read or a write: link_check tells conn_on_lost,
+ * from a poll or a tick.
  */
 #include <stdio.h>
 

@@ -3,13 +3,15 @@
  * Names and texts of the NATS adapter: what is left at the server (PROTOCOL.md, "NATS JetStream")
  * and what comes back in subjects. Pure: no connection, no loop, no clock.
  *
- *	subject of a topic	<stream>.<topic>
- *	durable of a flow	eb-<group>--<pattern>--<h8>, other characters as "_", each part cut
- *at 64 when it is ordered	eb-<group>--<pattern>--<h8>-<epoch> interop: connectum
- *<group>--<pattern>--<h8>, not cut ephemeral consumer	eb-tmp-<16 hex> failure record
- *bucket eb-failures-<stream>, key <h16>.<stream sequence> owner lease		bucket
- *eb-owners-<stream>, key <h16> Nats-Msg-Id		<topic>:<id>: a topic has no colon, so no
- *two pairs share one h8 and h16 are the first hex digits of the SHA-256 of group, NUL, pattern.
+ * - subject of a topic: <stream>.<topic>
+ * - durable of a flow: eb-<group>--<pattern>--<h8>, other characters as "_", each part cut at 64
+ * - durable of an ordered flow: the same and -<epoch>
+ * - durable with interop connectum: <group>--<pattern>--<h8>, not cut
+ * - failure record: bucket eb-failures-<stream>, key <h16>.<stream sequence>
+ * - owner lease: bucket eb-owners-<stream>, key <h16>
+ * - Nats-Msg-Id: <topic>:<id>; a topic has no colon, so no two pairs share one
+ *
+ * h8 and h16 are the first hex digits of the SHA-256 of group, NUL, pattern.
  */
 #ifndef ADAPTERS_NATS_NAMES_H
 #define ADAPTERS_NATS_NAMES_H

@@ -3,21 +3,21 @@
  * Private to adapters/nats: what its files share. The seam is adapters/adapter_impl.h, what is left
  * at the server is in names.h. One file per noun:
  *
- *	options.c	the table of options
- *	link.c		one connection's life: a thread connects, the loop drives it, a thread
- *closes conn.c		which connection we have, and that there is always a next one
- *	admin.c		the stream: looked up, created, watched
- *	api.c		requests with an answer (the JetStream JSON API), never blocking
- *	publish.c	batches out, confirmations in
- *	flow.c		desired flows, their state and what the daemon is told of them
- *	consumer.c	the consumer of a flow at the server: found, created, created again
- *	pull.c		pull requests within the credit, and what they bring
- *	settle.c	acks and what keeps the server's deadline alive
- *	failures.c	failure records (P4)
- *	owner.c		the owner lease of an ordered flow (P7): kept and lost;
- *			takeover.c: from a claim to a consumer, lease.c: its record
- *	stored.c	single messages as the API answers them
- *	headers.c	event <-> NATS message
+ * - options.c: the table of options; dial.c: what of it the library is told
+ * - link.c: one connection's life: threads connect and close, the loop drives it (link_io.c)
+ * - conn.c: which connection we have, and that there is always a next one
+ * - admin.c: the stream: looked up, created, watched
+ * - api.c: requests with an answer (the JetStream JSON API), never blocking
+ * - publish.c: batches out, confirmations in
+ * - flow.c: desired flows, their state and what the daemon is told of them
+ * - consumer.c: the consumer of a flow at the server: found, created, created again
+ * - pull.c: pull requests within the credit, and what they bring
+ * - settle.c: acks, and what keeps the server's deadline alive
+ * - failures.c: failure records (P4)
+ * - owner.c: the owner lease of an ordered flow (P7): kept and lost; takeover.c: from a claim to a
+ *   consumer; lease.c: the lease's record
+ * - stored.c: single messages as the API answers them
+ * - headers.c: event <-> NATS message; header_block.c: header lines from their bytes
  *
  * Everything runs on the loop thread, but for what link.c marks.
  */

@@ -12,11 +12,12 @@
  * Happy path: READING (the record) -> CLAIMING (holder, epoch + 1) -> LOOKING (at the consumer that
  * the record names: its ack floor) -> MAKING (a consumer behind the floor) -> WRITING (its name
  * into the record) -> HELD: flow_live, the old consumer is deleted, the record is written every
- * third of the lease. owner_release writes it without a holder. Failure modes: another holder:
- * STANDBY; it is read every half second and claimed when it has no holder, or has not changed for
- * its lease by our own clock. A lost race (wrong revision): read again. A crash between any two
- * steps: the next claimant finds the old consumer or, when that is gone, the floor. No renewal in
- * time: everything held is revoked before another can claim.
+ * third of the lease. owner_release writes it without a holder.
+ *
+ * Failure modes: another holder: STANDBY; it is read every half second and claimed when it has no
+ * holder, or has not changed for its lease by our own clock. A lost race (wrong revision): read
+ * again. A crash between any two steps: the next claimant finds the old consumer or, when that is
+ * gone, the floor. No renewal in time: everything held is revoked before another can claim.
  */
 #include <assert.h>
 #include <inttypes.h>

@@ -4,10 +4,12 @@
  *
  * Happy path: held_create -> delivered -> ACK: "+ACK" on the reply subject -> held_free. Every
  * third of ack_wait that passes, what is still held is answered "+WPI", the longest untouched
- * first. Failure modes: no connection: acks of a shared flow wait until there is one; those of an
- * exclusive flow need not, its next consumer is told when the event comes again. An ack lost on the
- * way: the event is delivered again, which is no loss. A record being written when the event is
- * settled: the event lives on, without a handle, until it is written.
+ * first.
+ *
+ * Failure modes: no connection: acks of a shared flow wait until there is one; those of an
+ * exclusive flow need not, its next consumer is told when the event comes again. An ack lost on
+ * the way: the event is delivered again, which is no loss. A record being written when the event
+ * is settled: the event lives on, without a handle, until it is written.
  */
 #include <assert.h>
 #include <inttypes.h>
