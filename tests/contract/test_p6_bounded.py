@@ -3,7 +3,7 @@
 
 import time
 
-from harness.wire import Closed, event, frame_bytes, pb
+from harness.wire import PATIENCE, Closed, Refused, event, frame_bytes, pb
 
 
 def test_beyond_the_publish_credit_the_answer_is_overloaded(make_daemon, topic):
@@ -199,8 +199,14 @@ def test_too_many_clients_are_told(make_daemon):
         pass
     extra.until(lambda: extra.closed or any(k == "error" for k, _ in extra.frames), "a refusal")
     clients[0].close()
-    time.sleep(0.1)  # pacing: the daemon sees the close in its next turn
-    d.client("again").ping()
+    d.wait_log("session 1: left")
+    deadline = time.monotonic() + PATIENCE
+    while True:  # its place is free once its handles are closed
+        try:
+            d.client("again").ping()
+            return
+        except (Closed, Refused):
+            assert time.monotonic() < deadline
 
 
 def test_too_many_subscriptions_are_refused(make_daemon, topic):
